@@ -1,0 +1,1 @@
+"""From records to frames, statistics and tables; imports neither torch nor ray."""

@@ -1,0 +1,54 @@
+"""Tables for README files and issues (GitHub-flavoured Markdown)."""
+
+from __future__ import annotations
+
+import re
+
+from lnlbench.analysis.formatting import Style, format_cell
+from lnlbench.analysis.names import clean
+from lnlbench.analysis.tables import Table
+
+_STYLE = Style(
+    bold=lambda text: f"**{text}**",
+    underline=lambda text: f"<ins>{text}</ins>",
+    note=lambda numbers: f" <sup>{numbers}</sup>",
+    plus_minus="±",
+    blank="–",
+)
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def render_markdown(table: Table) -> str:
+    """Return a table as Markdown: groups are part of the column headings."""
+    stub = [escape_markdown(heading) for heading in table.stub]
+    headings = []
+    for column in table.columns:
+        parts = (column.group if table.grouped else "", column.label, column.sublabel)
+        headings.append("<br>".join(escape_markdown(part) for part in parts if part))
+    lines = [_row([*stub, *headings]), _row([*(":--" for _ in stub), *("--:" for _ in headings)])]
+    for labels, cells in zip(table.rows, table.cells, strict=True):
+        shown = [format_cell(*pair, _STYLE) for pair in zip(cells, table.columns, strict=True)]
+        lines.append(_row([*map(escape_markdown, labels), *shown]))
+    for number, note in enumerate(table.footnotes, start=1):
+        lines += ["", f"<sup>{number}</sup> {escape_markdown(note)}"]
+    lines += ["", escape_markdown(" ".join(table.caption))]
+    provenance = "; ".join(f"{name}: {value}" for name, value in table.provenance)
+    lines += ["", f"<!-- {_in_comment(provenance)} -->"]
+    return "\n".join(lines) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, in a table cell too."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", clean(text))
+    # At its start, text could be a heading or a list.
+    escaped = re.sub(r"^(\d*)([#+\-.)])", r"\1\\\2", escaped)
+    return re.sub(r"[&<>]", lambda match: _HTML[match[0]], escaped)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _in_comment(text: str) -> str:
+    """Return text that cannot end an HTML comment."""
+    return re.sub(r"-(?=-)", "- ", clean(text)).replace(">", "&gt;")

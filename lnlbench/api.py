@@ -1,0 +1,281 @@
+"""All that the author of a method imports.
+
+A loss is enough for most methods::
+
+    from dataclasses import dataclass
+    from lnlbench.api import Batch, Method, functional as F
+
+    class LabelSmoothing(Method):
+        \"\"\"Cross-entropy with smoothed labels.\"\"\"
+
+        @dataclass(frozen=True)
+        class Params:
+            smoothing: float = 0.1
+
+        def loss(self, batch: Batch):
+            return F.cross_entropy(
+                self.network(batch.inputs), batch.labels, label_smoothing=self.params.smoothing
+            )
+
+A method that needs more replaces :meth:`Method.epoch` and :meth:`Method.predict` and owns its
+networks and state. The verbs are called in the order in which they stand in :class:`Method`;
+only :meth:`Method.epoch` is timed as training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch.nn import functional
+
+from lnlbench.errors import PluginError, suggest
+from lnlbench.models.network import Network
+from lnlbench.phase import Batch, Phase
+from lnlbench.selection import Selection
+from lnlbench.spec import MethodSpec, TrialSpec, freeze_options, split_reference
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Why a method cannot run a trial; shown in plans and under tables."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named set of parameter values.
+
+    Attributes
+    ----------
+    values : dict
+        Parameters that differ from the defaults.
+    source : str
+        Where the values come from.
+    noise_aware : bool
+        The values depend on the noise, which no method knows in practice. Records and tables
+        flag it.
+    """
+
+    values: Mapping[str, Any]
+    source: str
+    noise_aware: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """How many augmented views of each sample one step of a method looks at."""
+
+    weak: int = 0
+    strong: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a method is told about its problem before training.
+
+    Attributes
+    ----------
+    labels : torch.Tensor, int64 ``[N]``
+        Given labels, possibly wrong, on the CPU. The true ones, the noise type and its rate
+        are not to be had.
+    classes : int
+    device : torch.device
+    """
+
+    labels: torch.Tensor
+    classes: int
+    device: torch.device
+    _make_network: Callable[[int], Network]
+
+    @property
+    def samples(self) -> int:
+        """Number of training samples, N."""
+        return len(self.labels)
+
+    def network(self, number: int = 0) -> Network:
+        """Return a network; each ``number`` has head weights of its own.
+
+        Networks made here are counted by the ledger, frozen or not as the phase says, in
+        train mode in :meth:`Method.epoch` and in eval mode in :meth:`Method.predict`.
+        """
+        return self._make_network(number)
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """For methods without parameters."""
+
+
+class DataclassInstance(Protocol):
+    """Any instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Method:
+    """A method of learning with noisy labels.
+
+    Class attributes
+    ----------------
+    Params : frozen dataclass
+        Parameters with their defaults. Check values in its ``__post_init__`` with
+        :func:`lnlbench.spec.one_of` or by raising ``UsageError``.
+    views : Views
+        Augmented views that a step asks for; linear probing extracts as many in advance.
+    presets : dict of Preset
+        Named settings, chosen with ``--set methods.NAME.preset=…``.
+    dataset_defaults : dict
+        Per data set, parameters that differ from the defaults: the noise-agnostic
+        setting of that data set.
+
+    Attributes
+    ----------
+    params
+        An instance of ``Params``.
+    network : Network
+        Made by the default :meth:`setup`.
+    """
+
+    Params: ClassVar[type[Any]] = NoParams
+    views: ClassVar[Views] = Views()
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    # Before training
+
+    @classmethod
+    def supports(cls, spec: TrialSpec) -> Skip | None:
+        """Say why a trial cannot be run, or None. Must not look at ``spec.noise``."""
+        return None
+
+    def setup(self, task: Task) -> None:
+        """Make networks and state. Called once per trial."""
+        self.network = task.network()
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Get ready for a phase. Networks are already frozen, or not, as it says."""
+        self.optimizer = phase.optimizer(self.network)
+
+    # Training and evaluation, in turn
+
+    def epoch(self, phase: Phase) -> None:
+        """Train for one epoch. Default: one pass over all samples with :meth:`loss`."""
+        views = self.views
+        for batch in phase.batches(weak=views.weak, strong=views.strong):
+            phase.step(self.optimizer, self.loss(batch))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the scalar training loss of a batch."""
+        raise PluginError(
+            f"{type(self).__name__} defines neither loss() nor epoch().",
+            "A method needs one of the two; see lnlbench.api.",
+        )
+
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits ``[B, C]`` for evaluation; called without gradient, in eval mode."""
+        return self.network(inputs)  # type: ignore[no-any-return]
+
+    # State, for checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training has changed: tensors, numbers, strings, dicts and lists."""
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`; called after :meth:`begin_phase`."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    # How parameters are resolved; not for overriding
+
+    @classmethod
+    def resolve(cls, name: str, dataset: str, given: Mapping[str, Any], preset: str | None = None) -> MethodSpec:
+        """Resolve all parameters: defaults, then the data set's, the preset's, the given ones.
+
+        Parameters
+        ----------
+        name : str
+            Registered name of the method.
+        dataset : str
+            Name of the data set, for ``dataset_defaults``.
+        given : dict
+            Values from a grid or the command line.
+        preset : str, optional
+            Name of a preset.
+
+        Raises
+        ------
+        PluginError
+            For an unknown parameter or preset, or a value of the wrong type.
+        """
+        known = {item.name: item for item in dataclasses.fields(cls.Params)}
+        values: dict[str, Any] = dict(cls.dataset_defaults.get(split_reference(dataset)[0], {}))
+        noise_aware = False
+        if preset not in (None, "default"):
+            if preset not in cls.presets:
+                raise PluginError(f"Method '{name}' has no preset '{preset}'.", suggest(str(preset), cls.presets))
+            values |= cls.presets[preset].values
+            noise_aware = cls.presets[preset].noise_aware
+        for key, value in given.items():
+            if key not in known:
+                raise PluginError(f"Method '{name}' has no parameter '{key}'.", suggest(key, known))
+            values[key] = _checked(name, known[key], value)
+        try:
+            params = cls.Params(**values)
+        except TypeError as error:
+            raise PluginError(f"Parameters of method '{name}' cannot be set: {error}.") from error
+        return MethodSpec(
+            name=name,
+            params=freeze_options({key: getattr(params, key) for key in known}),
+            preset=preset or "default",
+            noise_aware=noise_aware,
+        )
+
+    @classmethod
+    def create(cls, spec: MethodSpec) -> Method:
+        """Make the method from its resolved parameters."""
+        return cls(cls.Params(**dict(spec.params)))
+
+
+def _checked(method: str, item: dataclasses.Field[Any], value: Any) -> Any:
+    """Return ``value`` if it has the type of the parameter's default, else raise."""
+    default = item.default
+    if default is dataclasses.MISSING or default is None or value is None:
+        return value
+    kind = type(default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool):
+        return value
+    raise PluginError(
+        f"Parameter '{item.name}' of method '{method}' is {value!r}, a {type(value).__name__}.",
+        f"It must be a {kind.__name__}; the default is {default!r}.",
+    )
+
+
+__all__ = [
+    "Batch",
+    "Method",
+    "Network",
+    "NoParams",
+    "Phase",
+    "Preset",
+    "Selection",
+    "Skip",
+    "Task",
+    "Views",
+    "dataclass",
+    "field",
+    "functional",
+]

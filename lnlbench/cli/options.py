@@ -1,0 +1,85 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lnlbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lnlbench.files import Damaged
+
+# Where `lnlbench run` puts the results of a grid unless --out says otherwise.
+RUNS = Path("runs")
+
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder with results [default: the only one in ./runs]."
+)
+grid_option = click.option("--grid", help="Name of a grid; without --out, results are in ./runs/GRID.")
+where_option = click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="AXIS=VALUE[,VALUE]",
+    help="Keep only these trials, as in method=turn,ce or noise=symmetric-0.6 (repeatable).",
+)
+
+
+def grid_name(grid: str) -> str:
+    """Return the name of a grid that is given by name or by file."""
+    return Path(grid).stem if grid.endswith(".toml") else grid
+
+
+def resolve_out(out: Path | None, grid: str | None) -> Path:
+    """Return the folder of results that ``--out`` and ``--grid`` mean.
+
+    ``--out`` is taken as it is; ``--grid`` alone means ``runs/GRID``; neither means the only
+    folder of results in ``runs``.
+
+    Raises
+    ------
+    UsageError
+        If neither is given, and ``runs`` holds no folder of results, or several.
+    """
+    if out is not None:
+        return out
+    if grid is not None:
+        return RUNS / grid_name(grid)
+    found = sorted(path.parent for path in RUNS.glob("*/lnlbench.json"))
+    if not found:
+        raise UsageError(
+            f"There are no results in '{RUNS}'.", "Make some with lnlbench run --grid NAME, or name a --out."
+        )
+    if len(found) > 1:
+        listing = ", ".join(map(str, found))
+        raise UsageError(f"There are results in several folders: {listing}.", "Choose one with --out.")
+    return found[0]
+
+
+def warn_damaged(damaged: Iterable[Damaged]) -> None:
+    """Name damaged files on standard error."""
+    for path, reason in damaged:
+        click.echo(f"Warning: {path} is damaged: {reason}. Its trial counts as pending.", err=True)
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write a file that the user asked for.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    from lnlbench.files import write_atomically
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(
+            f"'{path}' cannot be written: {error.strerror}.", "Choose another --output."
+        ) from error

@@ -1,0 +1,309 @@
+"""Co-training of two networks by semi-supervised learning: what DivideMix and UNICON share.
+
+After a warm-up on all labels, the samples are split in every epoch into a labelled and an
+unlabelled set, and each network learns from both sets as in MixMatch (Berthelot et al. 2019).
+How the split is made is the subclass's business.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lnlbench.api import Batch, Method, Network, Phase, Skip, Task, functional
+from lnlbench.components.mixing import Mixup
+from lnlbench.components.ramp import linear_ramp
+from lnlbench.components.soft_labels import (
+    negative_entropy,
+    sharpen,
+    soft_cross_entropy,
+    uniform_prior_divergence,
+)
+from lnlbench.errors import TrialError, UsageError
+from lnlbench.spec import TrialSpec, split_reference
+
+
+@dataclass(frozen=True)
+class CoTrainingParams:
+    """Parameters of warm-up and semi-supervised steps; each method documents its own."""
+
+    warmup: int | None = None
+    temperature: float = 0.5
+    alpha: float = 4.0
+    lam_u: float = 25.0
+    ramp: int = 16
+    confidence_penalty: bool = False
+
+    def __post_init__(self) -> None:
+        warmup_sound = self.warmup is None or (type(self.warmup) is int and self.warmup >= 0)
+        if not warmup_sound or self.ramp < 0:
+            raise UsageError(
+                f"warmup is {self.warmup!r} and ramp is {self.ramp}.",
+                "Both are whole numbers of epochs, not negative; warmup can be left out.",
+            )
+        if not self.temperature > 0.0 or self.alpha < 0.0 or self.lam_u < 0.0:
+            raise UsageError(
+                f"temperature is {self.temperature:g}, alpha is {self.alpha:g}, lam_u is {self.lam_u:g}.",
+                "temperature must be positive, alpha and lam_u must not be negative.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What one network trains on for an epoch.
+
+    Attributes
+    ----------
+    labelled : torch.Tensor, bool ``[N]``
+        Samples whose labels are used; the others are used without.
+    weight : torch.Tensor, float ``[N]``
+        Trust in each label, 0 to 1, in the refinement of the labelled samples.
+    unlabelled_batch : int
+        Unlabelled samples per step.
+    """
+
+    labelled: torch.Tensor
+    weight: torch.Tensor
+    unlabelled_batch: int
+
+
+class CoTraining(Method, ABC):
+    """Two networks, warm-up, and semi-supervised steps on splits that a subclass makes.
+
+    Epochs are counted over all phases, so a second phase goes on where the first one ended: it
+    has no warm-up of its own, and the ramp of the unlabelled loss continues.
+
+    Deviations from the published code: with ``warmup = None`` the warm-up takes a quarter of
+    the epochs of the first phase, rounded up. The ramp takes ``ramp`` epochs, or as many as
+    are left in the phase in which the warm-up ends, if they are fewer. Batches of one sample
+    pass through a network with both views together, because batch normalisation has no
+    variance of one row.
+
+    Attributes
+    ----------
+    networks : list of two Network
+    warmup, ramp : int or None
+        Lengths in epochs; None until the phase that decides them begins.
+    epochs_done : int
+    """
+
+    warmup: int | None
+    ramp: int | None
+
+    @classmethod
+    def supports(cls, spec: TrialSpec) -> Skip | None:
+        """Decline data sets of features, which cannot be augmented."""
+        if split_reference(spec.dataset.name)[0] == "features":
+            return Skip("needs augmented views, and a data set of features has none")
+        return None
+
+    def setup(self, task: Task) -> None:
+        """Make two networks with different heads."""
+        self.networks = [task.network(0), task.network(1)]
+        self.warmup = self.params.warmup
+        self.ramp = None
+        self.epochs_done = 0
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Make both optimisers, and settle the lengths of warm-up and ramp."""
+        self.optimizers = [self.make_optimizer(phase, number) for number in (0, 1)]
+        if self.warmup is None:
+            self.warmup = math.ceil(phase.epochs / 4)
+        semi_supervised = phase.epochs - max(0, self.warmup - self.epochs_done)
+        if self.ramp is None and semi_supervised > 0:
+            self.ramp = min(self.params.ramp, semi_supervised)
+
+    def make_optimizer(self, phase: Phase, number: int) -> torch.optim.Optimizer:
+        """Return the phase's optimiser of one network."""
+        return phase.optimizer(self.networks[number])
+
+    def epoch(self, phase: Phase) -> None:
+        """Warm up, or split and train, both networks one after the other."""
+        assert self.warmup is not None  # begin_phase has set it
+        if self.epochs_done < self.warmup:
+            for number in (0, 1):
+                self.warm_up(phase, number)
+            if phase.epoch + 1 == phase.epochs:
+                phase.count("phase_ended_in_warmup")
+        else:
+            self.co_train(phase)
+        self.epochs_done += 1
+
+    @abstractmethod
+    def co_train(self, phase: Phase) -> None:
+        """Split the samples and call :meth:`train_network` for both networks."""
+
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the sum of both networks' logits."""
+        first, second = self.networks
+        logits: torch.Tensor = first(inputs) + second(inputs)
+        return logits
+
+    # Training one network
+
+    def warm_up(self, phase: Phase, number: int) -> None:
+        """Train a network for an epoch with cross-entropy on one weak view of every sample.
+
+        As in the original, a batch has twice the size of a semi-supervised step's.
+        """
+        network = self.networks[number].train()
+        for batch in phase.batches(batch_size=2 * phase.spec.batch_size, plain=False, weak=1):
+            logits = network(batch.weak[0])
+            loss = functional.cross_entropy(logits, batch.labels)
+            if self.params.confidence_penalty:
+                loss = loss + negative_entropy(logits)
+            phase.step(self.optimizers[number], loss)
+
+    def train_network(self, phase: Phase, number: int, split: Split) -> None:
+        """Train a network for an epoch: as many steps as there are labelled batches.
+
+        Unlabelled batches are drawn for as long as there are labelled ones, in a new order
+        whenever all have been seen. Without labelled samples the network has an epoch of
+        warm-up instead; without unlabelled ones it learns from the labelled alone. Both are
+        counted.
+        """
+        labelled = split.labelled.nonzero().squeeze(1)
+        unlabelled = (~split.labelled).nonzero().squeeze(1)
+        if not len(labelled):
+            phase.count("no_labelled_samples")
+            self.warm_up(phase, number)
+            return
+        views = self.views
+        others = None
+        if len(unlabelled):
+            others = phase.endless(
+                unlabelled, batch_size=split.unlabelled_batch, weak=views.weak, strong=views.strong
+            )
+        else:
+            phase.count("no_unlabelled_samples")
+        self.networks[number].train()
+        self.networks[1 - number].eval()
+        steps = math.ceil(len(labelled) / phase.spec.batch_size)
+        batches = phase.batches(labelled, plain=False, weak=views.weak, strong=views.strong)
+        for step, batch in enumerate(batches):
+            position = self.epochs_done + step / steps
+            other = next(others) if others is not None else None
+            loss = self.step_loss(phase, number, batch, other, split.weight, position)
+            phase.step(self.optimizers[number], loss)
+        self.networks[1 - number].train()
+
+    def step_loss(
+        self,
+        phase: Phase,
+        number: int,
+        labelled: Batch,
+        unlabelled: Batch | None,
+        weight: torch.Tensor,
+        position: float,
+    ) -> torch.Tensor:
+        """Return L_x + λ_u · ramp · L_u + the regulariser (+ what a subclass adds).
+
+        Parameters
+        ----------
+        phase : Phase
+        number : int
+            Of the network that trains.
+        labelled : Batch
+        unlabelled : Batch or None
+        weight : torch.Tensor, ``[N]``
+            Of each sample's label; see :class:`Split`.
+        position : float
+            In epochs since the start of training.
+        """
+        network, other = self.networks[number], self.networks[1 - number]
+        temperature = self.params.temperature
+        inputs: list[torch.Tensor] = []
+        targets: list[torch.Tensor] = []
+        guess = None
+        with torch.no_grad():
+            if unlabelled is not None:
+                if len(unlabelled) == 1:
+                    phase.count("unlabelled_batch_of_one")
+                both = mean_prediction(network, unlabelled.weak) + mean_prediction(other, unlabelled.weak)
+                guess = sharpen(both / 2, temperature)
+            if len(labelled) == 1:
+                phase.count("labelled_batch_of_one")
+            own = mean_prediction(network, labelled.weak)
+            trust = weight[labelled.index].to(own)[:, None]
+            given = functional.one_hot(labelled.labels, phase.classes).to(own)
+            refined = sharpen(trust * given + (1.0 - trust) * own, temperature)
+        for batch, target in ((labelled, refined), (unlabelled, guess)):
+            if batch is not None and target is not None:
+                views = batch.strong or batch.weak
+                inputs += views
+                targets += [target] * len(views)
+        added = self.added_loss(phase, number, unlabelled)
+        mix = Mixup.draw(sum(len(view) for view in inputs), self.params.alpha, phase.generator)
+        mixed_targets = mix(torch.cat(targets))
+        logits = network(mix(torch.cat(inputs)))
+        rows = 2 * len(labelled)
+        loss = soft_cross_entropy(logits[:rows], mixed_targets[:rows]) + uniform_prior_divergence(logits)
+        if unlabelled is not None:
+            loss_u = (logits[rows:].softmax(1) - mixed_targets[rows:]).square().mean()
+            loss = loss + self.unlabelled_weight(position) * loss_u
+        return loss if added is None else loss + added
+
+    def added_loss(self, phase: Phase, number: int, unlabelled: Batch | None) -> torch.Tensor | None:
+        """Return a further, weighted term of the loss of a step; None for none."""
+        return None
+
+    def unlabelled_weight(self, position: float) -> float:
+        """Return λ_u times its ramp, at a position in epochs since the start of training."""
+        assert self.warmup is not None  # begin_phase has set both
+        assert self.ramp is not None
+        weight: float = self.params.lam_u * linear_ramp(position - self.warmup, self.ramp)
+        return weight
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return both networks and optimisers, and where in the schedule training stands."""
+        return {
+            "networks": [network.state_dict() for network in self.networks],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "warmup": self.warmup,
+            "ramp": self.ramp,
+            "epochs_done": self.epochs_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        for network, saved in zip(self.networks, state["networks"], strict=True):
+            network.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.warmup = state["warmup"]
+        self.ramp = state["ramp"]
+        self.epochs_done = state["epochs_done"]
+
+
+def mean_prediction(network: Network, views: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return the mean of a network's softmaxes over views, ``[B, C]``."""
+    rows = len(views[0])
+    if rows == 1:
+        views = (torch.cat(views),)
+    predictions = torch.cat([network(view).softmax(1) for view in views])
+    return predictions.reshape(-1, rows, predictions.shape[1]).mean(0)
+
+
+def whole_set_logits(phase: Phase, network: Network) -> torch.Tensor:
+    """Return the un-augmented logits of all samples, float64 ``[N, C]``, on the CPU.
+
+    Raises
+    ------
+    TrialError
+        If some are not finite: a split cannot be made of them.
+    """
+    logits = phase.logits(network).double().cpu()
+    if not logits.isfinite().all():
+        raise TrialError(
+            f"The logits of some training samples are not finite in epoch {phase.epoch + 1} "
+            f"of the {phase.kind} phase.",
+            f"Lower {phase.kind}.lr (now {phase.spec.lr:g}).",
+        )
+    return logits

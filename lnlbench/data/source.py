@@ -1,0 +1,314 @@
+"""What a data set is, and what a plugin that brings one must do.
+
+A plugin subclasses :class:`DatasetSource`, reads its files into :class:`Split` objects and
+hands them to :func:`assemble`, which takes the requested part and computes the fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lnlbench.errors import DataError, PluginError
+from lnlbench.spec import DatasetSpec, split_reference
+
+if TYPE_CHECKING:
+    import torch
+
+Index = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64]
+
+_CHUNK = 512  # images per read while hashing
+
+
+class Images(ABC):
+    """N images, in memory or decoded when asked for.
+
+    Attributes
+    ----------
+    size : (int, int) or None
+        Height and width if all images share them, else None.
+    """
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int] | None: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, index: Index) -> torch.Tensor | list[torch.Tensor]:
+        """Return some images.
+
+        Parameters
+        ----------
+        index : int64 array of shape [B]
+
+        Returns
+        -------
+        torch.Tensor or list of torch.Tensor
+            uint8 RGB of shape [B, 3, H, W] if ``size`` is set, else B tensors of shape [3, H, W].
+
+        Raises
+        ------
+        DataError
+            If an image cannot be decoded.
+        """
+
+    def select(self, index: Index) -> Images:
+        """Return the images at ``index``, in that order, as a collection of its own."""
+        return _Selection(self, index)
+
+    def content(self) -> Iterator[bytes]:
+        """Yield bytes that identify the images; the fingerprint is made from them."""
+        for start in range(0, len(self), _CHUNK):
+            batch = self.take(np.arange(start, min(start + _CHUNK, len(self))))
+            for image in batch:
+                yield repr(tuple(image.shape)).encode()
+                yield image.contiguous().numpy().tobytes()
+
+
+class _Selection(Images):
+    def __init__(self, images: Images, index: Index) -> None:
+        self._images = images
+        self._index = index
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return self._images.size
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def take(self, index: Index) -> torch.Tensor | list[torch.Tensor]:
+        return self._images.take(self._index[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A part of a data set: images or features, with the labels the source gives.
+
+    Attributes
+    ----------
+    images : Images or None
+    features : torch.Tensor or None
+        float32 of shape [N, d]. Exactly one of images and features is set.
+    labels : int64 array of shape [N]
+        In [0, C).
+    """
+
+    images: Images | None
+    features: torch.Tensor | None
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        content = self.images if self.images is not None else self.features
+        if content is None or (self.images is not None and self.features is not None):
+            raise PluginError("A split needs either images or features.")
+        if len(content) != len(self.labels):
+            raise PluginError(f"A split has {len(content)} samples and {len(self.labels)} labels.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Index) -> Split:
+        """Return the samples at ``index``, in that order."""
+        return Split(
+            images=None if self.images is None else self.images.select(index),
+            features=None if self.features is None else self.features[index],
+            labels=self.labels[index],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A loaded data set.
+
+    Attributes
+    ----------
+    name : str
+        Label for tables, free of paths.
+    family : str
+        ``cifar10``, ``cifar100``, ``digits``, ``custom`` …: chooses the asymmetric map, the
+        augmentations and the methods' defaults.
+    classes : tuple of str
+        Names of the C classes.
+    train, test : Split
+    validation : Split or None
+        None if the data set has none of its own; see :mod:`lnlbench.data.split`.
+    fingerprint : str
+        SHA-256 of the labels and the pixels (or features, or image files) that are used.
+        It does not depend on paths.
+    """
+
+    name: str
+    family: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+    fingerprint: str
+
+    @property
+    def kind(self) -> str:
+        """``"images"`` or ``"features"``."""
+        return "images" if self.train.images is not None else "features"
+
+
+class DatasetSource(ABC):
+    """What an entry point of the group ``lnlbench.datasets`` names.
+
+    The module that defines a source must not import torch at its top: ``lnlbench list`` reads
+    the attributes of every source.
+
+    Attributes
+    ----------
+    summary : str
+        One line for ``lnlbench list datasets``.
+    takes_path : bool
+        Whether the data set is written ``NAME:PATH``.
+    """
+
+    summary: ClassVar[str]
+    takes_path: ClassVar[bool] = False
+
+    @abstractmethod
+    def missing(self, path: str | None, root: Path | None) -> str | None:
+        """Say what is missing, without reading data.
+
+        Parameters
+        ----------
+        path : str or None
+            What follows ``NAME:``.
+        root : Path or None
+            The data folder; None if the user gave none.
+
+        Returns
+        -------
+        str or None
+            None if the data are there, else what is missing and the step that gets it.
+        """
+
+    @abstractmethod
+    def load(self, spec: DatasetSpec, root: Path | None) -> Dataset:
+        """Read the data set.
+
+        Raises
+        ------
+        DataError
+            If files are missing or are not what they should be.
+        """
+
+    def fetch(self, root: Path) -> None:
+        """Download the data set into the data folder ``root``.
+
+        Raises
+        ------
+        DataError
+            If this source has nothing to download, or the download fails.
+        """
+        raise DataError(f"There is nothing to fetch for: {self.summary}")
+
+
+def local_path(path: str | None, root: Path | None, scheme: str) -> Path:
+    """Return the path of a ``scheme:path`` reference.
+
+    A relative path is looked for in the working folder, then in the data folder.
+    """
+    if not path:
+        raise DataError(f"Data set '{scheme}' needs a path.", f"Write {scheme}:PATH.")
+    here = Path(path).expanduser()
+    if root is not None and not here.exists() and (root / here).exists():
+        return root / here
+    return here
+
+
+def spec_path(spec: DatasetSpec, root: Path | None) -> Path:
+    """Return the path that a specification refers to; see :func:`local_path`."""
+    scheme, rest = split_reference(spec.name)
+    return local_path(rest, root, scheme)
+
+
+def first_per_class(labels: Labels, count: int, what: str) -> Index:
+    """Return the indices of the first ``count`` samples of each class, in official order.
+
+    Parameters
+    ----------
+    labels : int64 array of shape [N]
+    count : int
+    what : str
+        Name of the setting, for the error message.
+
+    Raises
+    ------
+    DataError
+        If a class has fewer samples: a subset that is silently smaller has a false name.
+    """
+    sizes = np.bincount(labels)
+    present = np.flatnonzero(sizes)
+    smallest = present[np.argmin(sizes[present])]
+    if sizes[smallest] < count:
+        raise DataError(
+            f"{what} is {count}, but class {smallest} has only {sizes[smallest]} samples.",
+            f"Ask for at most {sizes[smallest]}, or leave {what} out to use all.",
+        )
+    by_class = np.argsort(labels, kind="stable")
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(by_class[rank < count])
+
+
+def fingerprint(splits: dict[str, Split | None]) -> str:
+    """Return the SHA-256, in hexadecimal, of the labels and content of some splits."""
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        if split is None:
+            continue
+        kind = "images" if split.images is not None else "features"
+        digest.update(json.dumps([name, kind, len(split)]).encode())
+        digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+        if split.images is not None:
+            for block in split.images.content():
+                digest.update(block)
+        elif split.features is not None:
+            values: npt.NDArray[Any] = split.features.numpy()
+            digest.update(repr(values.shape).encode())
+            digest.update(np.ascontiguousarray(values, dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def assemble(
+    spec: DatasetSpec,
+    *,
+    family: str,
+    classes: tuple[str, ...],
+    train: Split,
+    test: Split,
+    validation: Split | None = None,
+) -> Dataset:
+    """Take the part of a data set that ``spec`` asks for, and fingerprint it.
+
+    ``train_per_class`` and ``test_per_class`` keep the first samples of each class; a
+    validation split that comes with the data is kept whole.
+    """
+    if spec.train_per_class is not None:
+        train = train.select(first_per_class(train.labels, spec.train_per_class, "train_per_class"))
+    if spec.test_per_class is not None:
+        test = test.select(first_per_class(test.labels, spec.test_per_class, "test_per_class"))
+    return Dataset(
+        name=spec.label,
+        family=family,
+        classes=classes,
+        train=train,
+        validation=validation,
+        test=test,
+        fingerprint=fingerprint({"train": train, "validation": validation, "test": test}),
+    )

@@ -1,0 +1,1 @@
+"""Backbones by source, their preprocessing, and networks made from them."""

@@ -1,0 +1,193 @@
+"""What a backbone is, and the interface of the sources that backbones come from.
+
+A source is the target of an entry point in the group ``lnlbench.backbones``. A plugin
+subclasses :class:`BackboneSource` and implements :meth:`~BackboneSource.missing` and
+:meth:`~BackboneSource.load`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from lnlbench.errors import UsageError, WeightsError, suggest
+from lnlbench.models.preprocessing import Preprocessing
+from lnlbench.seeding import derive_seed
+from lnlbench.spec import BackboneSpec, Scalar, split_reference
+
+
+@dataclass
+class Backbone:
+    """A network without its head, ready to use.
+
+    Attributes
+    ----------
+    name : str
+        Name as tables print it.
+    module : nn.Module
+        Maps normalised images, float [B, 3, S, S], to pooled features [B, feature_dim].
+    feature_dim : int
+    preprocessing : Preprocessing
+        From uint8 images to the module's input.
+    fingerprint : str
+        SHA-256, in hexadecimal, of the architecture and the content of the weights; does
+        not depend on where they are stored. See :func:`fingerprint`.
+    """
+
+    name: str
+    module: nn.Module
+    feature_dim: int
+    preprocessing: Preprocessing
+    fingerprint: str
+
+
+class BackboneSource(ABC):
+    """Where backbones come from: one embedded model, or a library of models.
+
+    Attributes
+    ----------
+    summary : str
+        One line for ``lnlbench list backbones``.
+    takes_reference : bool
+        The name is followed by what to load, as in ``timm:resnet50``.
+    takes_revision : bool
+        ``BackboneSpec.revision`` means something here.
+    option_defaults : mapping of str to value
+        Options of :class:`~lnlbench.spec.BackboneSpec` that the source reads.
+    """
+
+    summary: ClassVar[str]
+    takes_reference: ClassVar[bool] = False
+    takes_revision: ClassVar[bool] = False
+    option_defaults: ClassVar[Mapping[str, Scalar]] = {}
+
+    @abstractmethod
+    def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
+        """Say what is not on this machine and what to do about it, or None if nothing is.
+
+        Cheap: looks at local files and caches, never at the network.
+
+        Raises
+        ------
+        UsageError
+            If no such model exists.
+        """
+
+    @abstractmethod
+    def load(self, spec: BackboneSpec, seed: int) -> Backbone:
+        """Return the backbone, on the CPU, in float32.
+
+        Must leave the global random state as it was: see :func:`initialisation`.
+
+        Parameters
+        ----------
+        spec : BackboneSpec
+        seed : int
+            With ``weights="none"`` the initial weights depend on it, and on nothing else.
+
+        Raises
+        ------
+        WeightsError
+            If weights are missing, unreadable or of an unsafe format.
+        UsageError
+            If the model or an option does not exist.
+        """
+
+    def reference(self, spec: BackboneSpec) -> str:
+        """Return what follows the colon in the spec's name."""
+        scheme, reference = split_reference(spec.name)
+        if not reference:
+            raise UsageError(f"Backbone '{spec.name}' does not say which model.", f"Write {scheme}:NAME.")
+        return reference
+
+    def options(self, spec: BackboneSpec) -> dict[str, Any]:
+        """Return the spec's options over :attr:`option_defaults`; unknown ones are errors."""
+        if spec.revision is not None and not self.takes_revision:
+            raise UsageError(
+                f"Backbone '{spec.name}' has no revisions, but revision = '{spec.revision}' is set.",
+                "Leave it out: revisions belong to weights of the Hugging Face hub.",
+            )
+        for name, _ in spec.options:
+            if name not in self.option_defaults:
+                raise UsageError(
+                    f"Backbone '{spec.name}' has no option '{name}'.", suggest(name, self.option_defaults)
+                )
+        return {**self.option_defaults, **dict(spec.options)}
+
+
+@contextmanager
+def initialisation(seed: int) -> Iterator[None]:
+    """Draw initial weights from ``seed`` alone and restore the CPU's random state afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed every accelerator as well.
+        torch.default_generator.manual_seed(derive_seed("backbone", seed))
+        yield
+
+
+def fingerprint(architecture: str, module: nn.Module) -> str:
+    """Return the SHA-256 of an architecture's name and a module's parameters and buffers.
+
+    Parameters
+    ----------
+    architecture : str
+        Everything but weights and preprocessing that the features depend on.
+    module : nn.Module
+    """
+    digest = hashlib.sha256(architecture.encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def finish(
+    spec: BackboneSpec, architecture: str, module: nn.Module, preprocessing: Preprocessing
+) -> Backbone:
+    """Try the module on its input size, measure its feature dimension, and return the backbone.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+    architecture : str
+        See :func:`fingerprint`.
+    module : nn.Module
+    preprocessing : Preprocessing
+        Already of the spec's image size.
+
+    Raises
+    ------
+    WeightsError
+        If the module rejects images of that size, or does not return [B, D].
+    """
+    size = preprocessing.size
+    module.eval()
+    try:
+        with torch.inference_mode():
+            features = module(torch.zeros(2, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        # What architectures raise for inputs that they are not built for.
+        raise WeightsError(
+            f"Backbone '{spec.label}' does not take images of {size} px ({error}).",
+            "Set another image_size, or leave it out for the model's own.",
+        ) from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise WeightsError(
+            f"Backbone '{spec.label}' does not return one feature vector per image.",
+            "Choose an image classification model.",
+        )
+    return Backbone(spec.label, module, features.shape[1], preprocessing, fingerprint(architecture, module))
+
+
+def unknown_model(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a model that a library of hundreds does not have."""
+    close = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(match) for match in close)}?" if close else None
+    return UsageError(f"{kind} has no model '{name}'.", hint)

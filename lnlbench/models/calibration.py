@@ -1,0 +1,158 @@
+"""Choose precision and memory layout by trying them, not by belief.
+
+Channels-last more than doubles the speed of one convolutional network on one CPU and slows
+another down; bfloat16 helps on hardware that has it and costs time elsewhere. A few training
+steps decide. The choice is kept on disk, so that all trials of a machine share it: layouts
+and precisions differ in their rounding, and results should not depend on a stopwatch twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import platform
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from lnlbench.models.backbone import Backbone
+
+# A rival has to be this much faster than plain float32 to be worth its different rounding.
+MARGIN = 1.1
+_PROBE_BATCH = 16
+_REPEATS = 3
+# A candidate this much slower than the best one in its first repeat gets no second one.
+_HOPELESS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a backbone is executed.
+
+    Attributes
+    ----------
+    precision : {"fp32", "bf16"}
+    channels_last : bool
+    """
+
+    precision: str = "fp32"
+    channels_last: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type for autocast, or None for float32 throughout."""
+        return torch.bfloat16 if self.precision == "bf16" else None
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Return the module in the chosen memory layout."""
+        if self.channels_last:
+            return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return module
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[None]:
+        """Return the context for forward passes."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=self.dtype)
+
+
+def calibrate(
+    backbone: Backbone, precision: str, *, device: torch.device, threads: int, batch_size: int, folder: Path
+) -> Execution:
+    """Return the fastest execution of a backbone's training step on this device.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    precision : {"auto", "fp32", "bf16"}
+        Anything but ``auto`` fixes the precision and leaves only the layout to be chosen.
+    device : torch.device
+    threads : int
+        CPU threads that trials use.
+    batch_size : int
+        At most 16 of it are tried.
+    folder : Path
+        Where choices are kept.
+    """
+    key = {
+        "architecture": [[name, list(p.shape)] for name, p in backbone.module.named_parameters()],
+        "size": backbone.preprocessing.size,
+        "precision": precision,
+        "threads": threads,
+        "machine": [platform.machine(), _processor(device), os.cpu_count()],
+        "torch": torch.__version__,
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    with FileLock(folder / f"{name}.lock"):
+        if path.exists():
+            try:
+                return Execution(**json.loads(path.read_text())["chosen"])
+            except (ValueError, KeyError, TypeError):
+                path.unlink()  # unreadable: measuring again is cheap
+        speeds = _measure(backbone, precision, device, min(batch_size, _PROBE_BATCH))
+        plain = next(iter(speeds))
+        fastest = max(speeds, key=lambda rival: speeds[rival])
+        chosen = fastest if speeds[fastest] > MARGIN * speeds[plain] else plain
+        report = {
+            "chosen": asdict(chosen),
+            "images_per_second": {f"{e.precision} channels_last={e.channels_last}": s for e, s in speeds.items()},
+            "key": {**key, "architecture": len(key["architecture"])},
+        }
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(report, indent=1))
+        part.replace(path)
+        return chosen
+
+
+def _processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16, rather than emulating it many times slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    information = Path("/proc/cpuinfo")
+    return information.exists() and "bf16" in information.read_text()
+
+
+def _measure(backbone: Backbone, precision: str, device: torch.device, batch: int) -> dict[Execution, float]:
+    """Return training images per second, best of a few repeats, for every candidate."""
+    automatic = ("fp32", "bf16") if has_bfloat16(device) else ("fp32",)
+    precisions = automatic if precision == "auto" else (precision,)
+    candidates = [Execution(p, layout) for p in precisions for layout in (False, True)]
+    size = backbone.preprocessing.size
+    speeds: dict[Execution, float] = {}
+    with torch.random.fork_rng():
+        images = torch.zeros(batch, 3, size, size, device=device)
+        for candidate in candidates:
+            module = candidate.prepare(copy.deepcopy(backbone.module).to(device)).train()
+            inputs = images
+            if candidate.channels_last:
+                inputs = images.contiguous(memory_format=torch.channels_last)
+            durations: list[float] = []
+            best = max(speeds.values(), default=0.0)
+            for _ in range(1 + _REPEATS):
+                started = time.perf_counter()
+                with candidate.autocast(device):
+                    output = module(inputs)
+                output.float().sum().backward()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                durations.append(time.perf_counter() - started)
+                # The first repeat warms up and does not count.
+                if len(durations) > 1 and batch / durations[-1] * _HOPELESS < best:
+                    break
+            speeds[candidate] = batch / min(durations[1:])
+    return speeds

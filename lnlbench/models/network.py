@@ -1,0 +1,111 @@
+"""A network: a backbone and a linear head on its pooled features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from lnlbench.ledger import Ledger
+from lnlbench.models.calibration import Execution
+
+
+class Network(nn.Module):
+    """Backbone and linear head, as one classifier of images or of features.
+
+    The input says what it is: ``[B, 3, S, S]`` are images and pass through the backbone,
+    ``[B, feature_dim]`` are features and go straight to the head. The same method code
+    therefore runs on cached features and on live images.
+
+    Parameters
+    ----------
+    head : nn.Linear
+        ``feature_dim`` → classes.
+    make_backbone : callable
+        Builds the backbone; called when images first have to pass through it, so linear
+        probing on cached features never loads it.
+    ledger : Ledger
+        Counts the passes.
+    device : torch.device
+    execution : Execution
+        Precision and memory layout of the backbone; logits are float32 in any case.
+
+    Attributes
+    ----------
+    pristine : bool
+        The backbone is still exactly the pre-trained one, so its cached features hold.
+    """
+
+    def __init__(
+        self,
+        head: nn.Linear,
+        make_backbone: Callable[[], nn.Module],
+        *,
+        ledger: Ledger,
+        device: torch.device,
+        execution: Execution,
+    ) -> None:
+        super().__init__()
+        self.head = head.to(device)
+        self.backbone: nn.Module | None = None
+        self.frozen = True
+        self.pristine = True
+        self._make_backbone = make_backbone
+        self._ledger = ledger
+        self._device = device
+        self._execution = execution
+        ledger.watch(self.head, "head")
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of a feature vector."""
+        return int(self.head.in_features)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return int(self.head.out_features)
+
+    def build(self) -> nn.Module:
+        """Return the backbone, loading it on first use."""
+        if self.backbone is None:
+            backbone = self._execution.prepare(self._make_backbone().to(self._device))
+            backbone.requires_grad_(not self.frozen)
+            backbone.train(self.training and not self.frozen)
+            self._ledger.watch(backbone, "backbone")
+            self.backbone = backbone
+        return self.backbone
+
+    def freeze(self, frozen: bool) -> None:
+        """Fix the backbone in eval mode without gradient (``lp``), or let it learn (``fft``)."""
+        self.frozen = frozen
+        if not frozen:
+            self.build().requires_grad_(True)
+        elif self.backbone is not None:
+            self.backbone.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Network:
+        """Set the mode; a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self.frozen and self.backbone is not None:
+            self.backbone.eval()
+        return self
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return pooled features ``[B, feature_dim]``; features pass through unchanged."""
+        if inputs.ndim == 2:
+            return inputs
+        backbone = self.backbone if self.backbone is not None else self.build()
+        if backbone.training:
+            # Batch statistics move in a training forward pass, before any optimiser step.
+            self.pristine = False
+        with self._execution.autocast(self._device):
+            pooled: torch.Tensor = backbone(inputs)
+        return pooled.float()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits ``[B, classes]`` in float32."""
+        logits: torch.Tensor = self.head(self.features(inputs))
+        return logits

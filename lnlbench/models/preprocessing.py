@@ -1,0 +1,141 @@
+"""Image preprocessing in batches: what a model's own image processor does, as tensor operations.
+
+Image processors work on one image at a time. Here a whole batch of uint8 images is resized,
+cropped and normalised at once. Values are rounded to uint8 after resizing, as PIL does, so
+results agree with the model's own processor to within its rounding (under test).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from lnlbench.errors import WeightsError
+
+# Not nearest, whose choice between two pixels differs from PIL's by rounding, nor Lanczos,
+# which tensors lack. No published classifier needs them.
+_MODES = {
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+}
+RESIZE_MODES = ("shortest", "exact")
+CROP_ROUNDINGS = ("floor", "round")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize, centre crop and normalise, as one model expects it.
+
+    Attributes
+    ----------
+    size : int
+        Side S of the model's square input, in pixels. The crop has this size.
+    resize : int
+        Target of the resize, in pixels; at least ``size``.
+    mode : {"shortest", "exact"}
+        ``shortest`` brings the shorter side to ``resize`` and keeps the aspect ratio;
+        ``exact`` brings both sides to it.
+    interpolation : {"bilinear", "bicubic"}
+        Always antialiased when it shrinks.
+    mean, std : tuple of three floats
+        Per channel, of values multiplied by ``rescale``.
+    rescale : float
+        Factor for uint8 values. Default 1/255.
+    crop_rounding : {"floor", "round"}
+        Where a centre crop with an odd margin starts: transformers rounds down,
+        torchvision and timm round half to even.
+    """
+
+    size: int
+    resize: int
+    mode: str
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rescale: float = 1 / 255
+    crop_rounding: str = "round"
+
+    def __post_init__(self) -> None:
+        for value, allowed, what in (
+            (self.mode, RESIZE_MODES, "resize mode"),
+            (self.interpolation, tuple(_MODES), "interpolation"),
+            (self.crop_rounding, CROP_ROUNDINGS, "crop rounding"),
+        ):
+            if value not in allowed:
+                raise WeightsError(
+                    f"Preprocessing with {what} '{value}' is not available.",
+                    f"Choose a model that uses one of: {', '.join(allowed)}.",
+                )
+        if not 0 < self.size <= self.resize:
+            raise WeightsError(
+                f"Preprocessing resizes to {self.resize} px, then crops {self.size} px from it."
+            )
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise WeightsError("Preprocessing needs a mean and a standard deviation for each of 3 channels.")
+
+    def with_size(self, size: int | None) -> Preprocessing:
+        """Return the same preprocessing for another input size (None: unchanged).
+
+        The resize scales along, so the crop keeps its share of the image.
+        """
+        if size is None or size == self.size:
+            return self
+        return dataclasses.replace(self, size=size, resize=round(size * self.resize / self.size))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as a JSON value; equal values give equal inputs (part of the cache key)."""
+        value = dataclasses.asdict(self)
+        return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
+
+    def __call__(
+        self,
+        images: torch.Tensor | Sequence[torch.Tensor],
+        device: torch.device | str | None = None,
+        channels_last: bool = False,
+    ) -> torch.Tensor:
+        """Preprocess a batch.
+
+        Parameters
+        ----------
+        images : uint8 Tensor of shape [B, 3, H, W], or sequence of uint8 Tensors [3, H, W]
+            Images of a sequence may differ in size.
+        device : torch.device or str, optional
+            Where to compute and return; None stays on the images' device.
+        channels_last : bool
+            Memory format of the result.
+
+        Returns
+        -------
+        float32 Tensor of shape [B, 3, S, S]
+        """
+        if isinstance(images, torch.Tensor):
+            pixels = self._resize_and_crop(images.to(device) if device is not None else images)
+        else:
+            moved = [image.to(device) if device is not None else image for image in images]
+            if len({image.shape for image in moved}) == 1:
+                pixels = self._resize_and_crop(torch.stack(moved))
+            else:
+                pixels = torch.stack([self._resize_and_crop(image) for image in moved])
+        if channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        # One multiply and one add: (rescale · x − mean) / std.
+        mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        scale, shift = (v.to(pixels.device, torch.float32) for v in (self.rescale / std, -mean / std))
+        return pixels.to(torch.float32).mul_(scale).add_(shift)
+
+    def _resize_and_crop(self, images: torch.Tensor) -> torch.Tensor:
+        target = [self.resize] if self.mode == "shortest" else [self.resize, self.resize]
+        images = tvf.resize(images, target, interpolation=_MODES[self.interpolation], antialias=True)
+        height, width = images.shape[-2:]
+        top, left = self._offset(height), self._offset(width)
+        return images[..., top : top + self.size, left : left + self.size]
+
+    def _offset(self, length: int) -> int:
+        margin = length - self.size
+        return margin // 2 if self.crop_rounding == "floor" else round(margin / 2)

@@ -1,0 +1,76 @@
+"""Symmetric and asymmetric noise: a fixed number of samples, drawn uniformly."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from lnlbench.data.source import Index, Labels
+
+
+def corrupted_count(rate: float, samples: int) -> int:
+    """Return ⌈rate · samples⌉, taking the rate as it is written.
+
+    In floating point 0.07 · 100 is 7.000000000000001, whose ceiling is one too many.
+    """
+    return math.ceil(Fraction(str(rate)) * samples)
+
+
+def draw_samples(rate: float, samples: int, stream: np.random.Generator) -> Index:
+    """Return the indices of exactly ⌈rate · samples⌉ different samples, drawn uniformly."""
+    return stream.permutation(samples)[: corrupted_count(rate, samples)]
+
+
+def symmetric(clean: Labels, classes: int, rate: float, variant: str, stream: np.random.Generator) -> Labels:
+    """Give exactly ⌈rN⌉ random samples a uniformly random label.
+
+    Parameters
+    ----------
+    clean : int64 array of shape [N]
+    classes : int
+    rate : float
+        Nominal rate r.
+    variant : {"inclusive", "exclusive"}
+        Whether a draw may return the true class, as in DivideMix, ELR and UNICON (then the
+        expected realised rate is r (C − 1) / C), or not.
+    stream : numpy.random.Generator
+
+    Returns
+    -------
+    int64 array of shape [N]
+    """
+    chosen = draw_samples(rate, len(clean), stream)
+    noisy = clean.copy()
+    if variant == "inclusive":
+        noisy[chosen] = stream.integers(classes, size=len(chosen))
+    else:
+        drawn = stream.integers(classes - 1, size=len(chosen))
+        noisy[chosen] = drawn + (drawn >= clean[chosen])  # steps over the true class
+    return noisy
+
+
+def asymmetric(clean: Labels, target: Labels, rate: float, stream: np.random.Generator) -> Labels:
+    """Give exactly ⌈rN⌉ random samples, of all classes, the label that their class is mapped to.
+
+    As in the published code, samples are drawn from the whole set and looked up by clean label,
+    so no label changes twice, and a class that maps to itself keeps its labels: CIFAR-10, where
+    5 of 10 classes change, realises about r / 2.
+
+    Parameters
+    ----------
+    clean : int64 array of shape [N]
+    target : int64 array of shape [C]
+        The class that each class is mistaken for.
+    rate : float
+    stream : numpy.random.Generator
+
+    Returns
+    -------
+    int64 array of shape [N]
+    """
+    chosen = draw_samples(rate, len(clean), stream)
+    noisy = clean.copy()
+    noisy[chosen] = target[clean[chosen]]
+    return noisy

@@ -1,0 +1,86 @@
+"""Early-learning regularisation: pull predictions towards their own running average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lnlbench.api import Batch, Method, Preset, Task, functional
+from lnlbench.errors import UsageError
+from lnlbench.spec import one_of
+
+
+class ELR(Method):
+    """Early-learning regularisation (Liu et al., 2020)."""
+
+    @dataclass(frozen=True)
+    class Params:
+        """Parameters of ELR.
+
+        Attributes
+        ----------
+        beta : float
+            Momentum of the targets, in [0, 1). Default 0.7 (their CIFAR-10, Clothing1M and
+            WebVision setting); 0.9 on CIFAR-100.
+        lam : float
+            Weight λ of the regulariser. Default 3; 7 on CIFAR-100.
+        storage : {"float32", "float16", "bfloat16"}
+            Type in which the N × C targets are kept: 9.6 GB in float32 for the whole of WebVision.
+        place : {"device", "cpu"}
+            Where they are kept.
+        """
+
+        beta: float = 0.7
+        lam: float = 3.0
+        storage: str = "float32"
+        place: str = "device"
+
+        def __post_init__(self) -> None:
+            one_of(self.storage, ("float32", "float16", "bfloat16"), "storage of ELR's targets")
+            one_of(self.place, ("device", "cpu"), "place of ELR's targets")
+            if not 0.0 <= self.beta < 1.0 or self.lam < 0.0:
+                raise UsageError(
+                    f"ELR has beta = {self.beta:g} and lam = {self.lam:g}.",
+                    "beta must lie in [0, 1), lam must not be negative.",
+                )
+
+    dataset_defaults = {"cifar100": {"beta": 0.9, "lam": 7.0}}
+    presets = {
+        "cifar10-asymmetric": Preset(
+            {"beta": 0.9, "lam": 1.0}, "Liu et al. (2020): CIFAR-10, asymmetric noise", noise_aware=True
+        ),
+    }
+
+    def setup(self, task: Task) -> None:
+        """Make the network and the targets t, all zero."""
+        super().setup(task)
+        self.targets = torch.zeros(
+            task.samples,
+            task.classes,
+            dtype=getattr(torch, self.params.storage),
+            device=task.device if self.params.place == "device" else "cpu",
+        )
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Move the batch's targets, then return CE + λ · mean log(1 − ⟨t, p̃⟩)."""
+        logits = self.network(batch.inputs)
+        p = logits.softmax(1).clamp(1e-4, 1.0 - 1e-4)
+        with torch.no_grad():
+            index = batch.index.to(self.targets.device)
+            old = self.targets[index].to(p.device, p.dtype)
+            target = self.params.beta * old + (1.0 - self.params.beta) * p / p.sum(1, keepdim=True)
+            self.targets[index] = target.to(self.targets.device, self.targets.dtype)
+        regulariser = torch.log1p(-(target * p).sum(1)).mean()
+        return functional.cross_entropy(logits, batch.labels) + self.params.lam * regulariser
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the targets."""
+        return {**super().state_dict(), "targets": self.targets}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the saved targets."""
+        super().load_state_dict(state)
+        self.targets.copy_(state["targets"])

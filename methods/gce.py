@@ -1,0 +1,43 @@
+"""Generalized cross entropy: a loss between cross-entropy and mean absolute error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lnlbench.api import Batch, Method
+from lnlbench.components.losses import generalized_cross_entropy
+from lnlbench.errors import UsageError
+
+
+class GCE(Method):
+    """Generalized cross entropy (Zhang & Sabuncu, 2018)."""
+
+    @dataclass(frozen=True)
+    class Params:
+        """Parameters of GCE.
+
+        Attributes
+        ----------
+        q : float
+            Between cross-entropy (0) and mean absolute error (1). Default 0.7 (their section 4).
+        truncation : float
+            Samples with p_y below it give no gradient. Default 0: none, as in the TURN
+            paper; 0.5 in Zhang & Sabuncu's truncated variant.
+        """
+
+        q: float = 0.7
+        truncation: float = 0.0
+
+        def __post_init__(self) -> None:
+            if not 0.0 < self.q <= 1.0 or not 0.0 <= self.truncation < 1.0:
+                raise UsageError(
+                    f"GCE has q = {self.q:g} and truncation = {self.truncation:g}.",
+                    "q must lie in (0, 1], truncation in [0, 1).",
+                )
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the mean of (1 − p_y^q)/q."""
+        logits = self.network(batch.inputs)
+        return generalized_cross_entropy(logits, batch.labels, self.params.q, self.params.truncation)

@@ -1,0 +1,168 @@
+"""TURN: linear probing with a robust loss, then fine-tuning on a cleansed, balanced subset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lnlbench.api import Batch, Method, Phase, Selection, Skip, Task, functional
+from lnlbench.components.losses import generalized_cross_entropy
+from lnlbench.components.mixture import DIVIDEMIX, TIGHT, clean_posterior, scale_to_unit
+from lnlbench.errors import UsageError
+from lnlbench.spec import TrialSpec, one_of
+
+
+class TURN(Method):
+    """Fine-tuning pre-trained models for robustness under noisy labels (Ahn et al., Algorithm 1).
+
+    Step 1 (``lp``) trains the head with generalized cross entropy. Step 2 (``fft``) selects
+    samples at the start of each epoch, per class of given label, by a Gaussian mixture on
+    their cross-entropy, keeps equally many of each class, and trains everything on them with
+    cross-entropy. Tuning mode ``fft`` is the ablation without step 1 (their Table 4).
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """Parameters of TURN.
+
+        Attributes
+        ----------
+        q : float
+            Of step 1's generalized cross entropy. Default 0.7 (Algorithm 1).
+        tau : float
+            Posterior above which a sample is clean. Default 0.6 (section 5.1).
+        cleansing : {"multiple", "once", "none"}
+            Select at every epoch, at the first one, or never (Table 4).
+        mixture : {"dividemix", "tight"}
+            Losses scaled over all samples and fitted loosely as in DivideMix, or raw and
+            fitted to convergence. The paper leaves it open.
+        monotone : bool
+            Whether a posterior that falls again at very low loss is made monotone.
+        balanced : bool
+            Whether every class keeps as many samples as the smallest one (equation 4).
+        """
+
+        q: float = 0.7
+        tau: float = 0.6
+        cleansing: str = "multiple"
+        mixture: str = "dividemix"
+        monotone: bool = True
+        balanced: bool = True
+
+        def __post_init__(self) -> None:
+            one_of(self.cleansing, ("multiple", "once", "none"), "cleansing of TURN")
+            one_of(self.mixture, ("dividemix", "tight"), "mixture of TURN")
+            if not 0.0 < self.q <= 1.0 or not 0.0 <= self.tau < 1.0:
+                raise UsageError(
+                    f"TURN has q = {self.q:g} and tau = {self.tau:g}.",
+                    "q must lie in (0, 1], tau in [0, 1).",
+                )
+
+    @classmethod
+    def supports(cls, spec: TrialSpec) -> Skip | None:
+        """Decline linear probing alone."""
+        if spec.tuning == "lp":
+            return Skip("TURN without its second step is GCE; run gce in lp")
+        return None
+
+    def setup(self, task: Task) -> None:
+        """Make the network; nothing is selected yet."""
+        super().setup(task)
+        self.selected = torch.ones(task.samples, dtype=torch.bool)
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Make the phase's optimiser and remember which step of the algorithm this is."""
+        super().begin_phase(phase)
+        self.step = 1 if phase.kind == "lp" else 2
+
+    def epoch(self, phase: Phase) -> None:
+        """Train for one epoch: on all samples in step 1, on the selected ones in step 2."""
+        if self.step == 1 or self.params.cleansing == "none":
+            super().epoch(phase)
+            return
+        if phase.epoch == 0 or self.params.cleansing == "multiple":
+            self.cleanse(phase)
+        for batch in phase.batches(self.selected.nonzero().squeeze(1)):
+            phase.step(self.optimizer, self.loss(batch))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return generalized cross entropy in step 1, cross-entropy in step 2."""
+        logits = self.network(batch.inputs)
+        if self.step == 1:
+            return generalized_cross_entropy(logits, batch.labels, self.params.q)
+        return functional.cross_entropy(logits, batch.labels)
+
+    def cleanse(self, phase: Phase) -> None:
+        """Select clean samples, equally many per class (Algorithm 1, lines 6 to 11)."""
+        labels = phase.labels
+        logits = phase.logits(self.network).cpu()
+        losses = functional.cross_entropy(logits, labels, reduction="none").double().numpy()
+        posterior = self.posterior(losses, labels.numpy(), phase)
+        chosen = balanced_subset(posterior, losses, labels.numpy(), self.params, phase)
+        self.selected = torch.zeros(phase.samples, dtype=torch.bool)
+        self.selected[torch.from_numpy(chosen)] = True
+        phase.publish(Selection(self.selected, torch.from_numpy(posterior)))
+
+    def posterior(self, losses: np.ndarray, labels: np.ndarray, phase: Phase) -> np.ndarray:
+        """Return each sample's probability of being clean, by its class's own mixture."""
+        tight = self.params.mixture == "tight"
+        settings = TIGHT if tight else DIVIDEMIX
+        values = losses if tight else scale_to_unit(losses)
+        posterior = np.zeros(len(losses))
+        for label in range(phase.classes):
+            members = np.flatnonzero(labels == label)
+            if len(members) < 2:
+                continue
+            fit = clean_posterior(
+                values[members],
+                settings,
+                phase.seed(f"mixture of class {label}"),
+                make_monotone=self.params.monotone,
+            )
+            posterior[members] = fit.probability
+            if fit.collapsed:
+                phase.count("mixture_collapsed")
+            if not fit.monotone:
+                phase.count("mixture_not_monotone")
+        return posterior
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the selection, which outlives an epoch when cleansing is done once."""
+        return {**super().state_dict(), "selected": self.selected}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the saved selection."""
+        super().load_state_dict(state)
+        self.selected = state["selected"]
+
+
+def balanced_subset(
+    posterior: np.ndarray, losses: np.ndarray, labels: np.ndarray, params: TURN.Params, phase: Phase
+) -> np.ndarray:
+    """Return the samples to train on: N_min of each class, drawn uniformly from its clean ones.
+
+    A class without clean samples, or with fewer than two samples, is left out of the minimum
+    and keeps its lowest losses instead, so that no class disappears; ``events`` counts it.
+    """
+    clean = [np.flatnonzero((labels == label) & (posterior > params.tau)) for label in range(phase.classes)]
+    sizes = np.bincount(labels, minlength=phase.classes)
+    sound = [len(clean[label]) > 0 and sizes[label] >= 2 for label in range(phase.classes)]
+    if not any(sound):
+        phase.count("no_clean_samples")
+        return np.arange(len(labels))
+    smallest = min(len(clean[label]) for label in range(phase.classes) if sound[label])
+    chosen = []
+    for label in range(phase.classes):
+        if sound[label]:
+            keep = smallest if params.balanced else len(clean[label])
+            order = torch.randperm(len(clean[label]), generator=phase.generator)[:keep].numpy()
+            chosen.append(clean[label][order])
+        elif sizes[label]:
+            phase.count("class_without_clean_samples")
+            members = np.flatnonzero(labels == label)
+            chosen.append(members[np.argsort(losses[members], kind="stable")[:smallest]])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,178 @@
+"""A problem of a few dozen samples in double precision, for tests of methods.
+
+Inputs are small random images (or features of a frozen backbone), a view is an input plus
+noise, and the backbone has a convolution and batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lnlbench.api import Batch, Method, Network, Phase, Task
+from lnlbench.ledger import Ledger
+from lnlbench.models.calibration import Execution
+from lnlbench.spec import PhaseSpec
+
+CPU = torch.device("cpu")
+WIDTH = 6  # length of a feature vector
+
+
+def make_backbone(seed: int = 0) -> nn.Module:
+    """Return a backbone in double precision; the same for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, WIDTH, 3), nn.BatchNorm2d(WIDTH), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        ).double()
+
+
+@dataclass
+class NoisyViews:
+    """Inputs in memory; every view adds fresh noise."""
+
+    values: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def plain(self, index: torch.Tensor) -> torch.Tensor:
+        return self.values[index]
+
+    def weak(self, index: torch.Tensor, count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return tuple(self._noisy(index, 0.1, generator) for _ in range(count))
+
+    def strong(self, index: torch.Tensor, count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return tuple(self._noisy(index, 0.5, generator) for _ in range(count))
+
+    def _noisy(self, index: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+        values = self.values[index]
+        return values + strength * torch.randn(values.shape, generator=generator, dtype=values.dtype)
+
+
+class RecordingPhase(Phase):
+    """Remembers the batches that were drawn, in the order in which they were used."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.drawn: list[Batch] = []
+
+    def batches(self, *args: Any, **kwargs: Any) -> Iterator[Batch]:
+        for batch in super().batches(*args, **kwargs):
+            self.drawn.append(batch)
+            yield batch
+
+
+class DoubleNetwork(Network):
+    """A network that stays in double precision, where the real one returns float32."""
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.ndim == 2:
+            return inputs
+        backbone = self.build()
+        self.pristine = self.pristine and not backbone.training
+        return backbone(inputs)
+
+
+class SmallProblem:
+    """Images, noisy labels, and what a method needs to train on them.
+
+    Parameters
+    ----------
+    samples, classes : int
+    flipped : float
+        Share of the labels that are drawn anew.
+    """
+
+    def __init__(self, samples: int = 48, classes: int = 3, flipped: float = 0.3, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.classes = classes
+        true = torch.arange(samples) % classes
+        means = torch.randn(classes, 3, 1, 1, generator=generator, dtype=torch.float64)
+        noise = torch.randn(samples, 3, 5, 5, generator=generator, dtype=torch.float64)
+        self.images = means[true] + 0.7 * noise
+        wrong = torch.rand(samples, generator=generator) < flipped
+        drawn = torch.randint(classes, (samples,), generator=generator)
+        self.labels = torch.where(wrong, drawn, true)
+        self.ledger = Ledger()
+        self.networks: list[Network] = []
+
+    def network(self, number: int) -> Network:
+        with torch.random.fork_rng():
+            torch.manual_seed(100 + number)
+            head = nn.Linear(WIDTH, self.classes).double()
+        network = DoubleNetwork(head, make_backbone, ledger=self.ledger, device=CPU, execution=Execution())
+        self.networks.append(network)
+        return network
+
+    def task(self) -> Task:
+        return Task(self.labels, self.classes, CPU, self.network)
+
+    def features(self) -> torch.Tensor:
+        """Features of the images by the frozen backbone."""
+        with torch.no_grad():
+            return make_backbone().eval()(self.images)
+
+    def phase(
+        self, kind: str, epochs: int, *, index: int = 0, cached: bool = True, batch_size: int = 8, **spec: Any
+    ) -> RecordingPhase:
+        """Return a phase; in ``lp`` networks are fed features, unless ``cached`` is off."""
+        features = NoisyViews(self.features())
+        return RecordingPhase(
+            PhaseSpec(kind, epochs, batch_size=batch_size, **{"lr": 0.05, **spec}),
+            index,
+            inputs=features if kind == "lp" and cached else NoisyViews(self.images),
+            cached_plain=features if cached and index > 0 else None,
+            labels=self.labels,
+            classes=self.classes,
+            device=CPU,
+            seed=7,
+        )
+
+    def begin(self, method: Method, phase: Phase) -> None:
+        """Freeze or thaw the networks as the phase says, and begin it."""
+        for network in self.networks:
+            network.freeze(phase.kind == "lp")
+        method.begin_phase(phase)
+
+    def train(self, method: Method, phase: Phase, epochs: range | None = None) -> list[float | None]:
+        """Train for some epochs of a phase (default all) and return their losses."""
+        losses = []
+        for epoch in epochs if epochs is not None else range(phase.epochs):
+            phase.start_epoch(epoch)
+            for network in self.networks:
+                network.train()
+            method.epoch(phase)
+            losses.append(phase.end_epoch())
+            for network in self.networks:
+                network.eval()
+        return losses
+
+
+def start(method_class: type[Method], problem: SmallProblem, phase: Phase, **params: Any) -> Method:
+    """Make a method, set it up and begin a phase."""
+    method = method_class(method_class.Params(**params))
+    method.setup(problem.task())
+    problem.begin(method, phase)
+    return method
+
+
+def plain_copy(network: Network) -> nn.Sequential:
+    """Return backbone and head as an ordinary module with the same weights."""
+    backbone = make_backbone()
+    backbone.load_state_dict(network.build().state_dict())
+    head = nn.Linear(network.feature_dim, network.classes).double()
+    head.load_state_dict(network.head.state_dict())
+    return nn.Sequential(backbone, head)
+
+
+def largest_difference(network: Network, reference: nn.Sequential) -> float:
+    """Return the largest difference between the weights and buffers of two networks."""
+    mine = {**network.build().state_dict(prefix="0."), **network.head.state_dict(prefix="1.")}
+    theirs = reference.state_dict()
+    assert mine.keys() == theirs.keys()
+    return max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
