@@ -132,6 +132,9 @@ class Method:
     dataset_defaults : dict
         Per data set, parameters that differ from the defaults: the noise-agnostic
         setting of that data set.
+    fft_units : float
+        Expected cost of a fine-tuning epoch per training sample, for the estimate of a dry run:
+        forward 1, backward 2, with half of the samples selected. Default 3.
 
     Attributes
     ----------
@@ -145,6 +148,7 @@ class Method:
     views: ClassVar[Views] = Views()
     presets: ClassVar[Mapping[str, Preset]] = {}
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    fft_units: ClassVar[float] = 3.0
 
     network: Network
     optimizer: torch.optim.Optimizer

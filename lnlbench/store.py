@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lnlbench._version import __version__
-from lnlbench.errors import StoreError
+from lnlbench.errors import StoreError, UsageError
 from lnlbench.files import TEMPORARY, Damaged, read_checked, write_atomically, write_checked
 from lnlbench.lock import lock_folder
 from lnlbench.record import RECORD_VERSION, Record, Status
@@ -254,7 +254,10 @@ def _read_record(path: Path) -> Record | Damaged:
         )
     if path.name != f"{payload['trial_id']}.json":
         return Damaged(path, f"it holds the record of another trial, {payload['trial_id']}")
-    record = Record.from_dict(payload)
+    try:
+        record = Record.from_dict(payload)
+    except (KeyError, TypeError, UsageError) as error:  # intact, so another version wrote it
+        return Damaged(path, f"lnlbench {__version__} does not understand it ({error})")
     if record.trial_id != payload["trial_id"]:
         return Damaged(path, f"its settings are those of another trial, {record.trial_id}")
     return record

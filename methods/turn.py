@@ -62,6 +62,8 @@ class TURN(Method):
                     "q must lie in (0, 1], tau in [0, 1).",
                 )
 
+    fft_units = 2.5
+
     @classmethod
     def supports(cls, spec: TrialSpec) -> Skip | None:
         """Decline linear probing alone."""

@@ -6,14 +6,17 @@ noise, and the backbone has a convolution and batch normalisation.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from lnlbench.api import Batch, Method, Network, Phase, Task
+from lnlbench.components.mixing import Mixup
 from lnlbench.ledger import Ledger
 from lnlbench.models.calibration import Execution
 from lnlbench.spec import PhaseSpec
@@ -176,3 +179,58 @@ def largest_difference(network: Network, reference: nn.Sequential) -> float:
     theirs = reference.state_dict()
     assert mine.keys() == theirs.keys()
     return max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
+
+
+def steps_of(batches: list[Batch], mixes: list[Mixup], views: str = "weak") -> list[dict[str, Any]]:
+    """Pair labelled and unlabelled batches as the reference takes them."""
+    pairs = zip(batches[::2], batches[1::2], strict=True)
+    return [
+        {
+            "x": x.weak,
+            "u": u.weak,
+            "mixed_x": getattr(x, views),
+            "mixed_u": getattr(u, views),
+            "labels": x.labels,
+            "index": x.index,
+            "l": mix.coefficient,
+            "idx": mix.partners,
+        }
+        for (x, u), mix in zip(pairs, mixes, strict=True)
+    ]
+
+
+def sgd(net: nn.Module, *more: nn.Module) -> torch.optim.SGD:
+    """Return the optimiser of :meth:`SmallProblem.phase` over all parameters."""
+    parameters = [p for module in (net, *more) for p in module.parameters()]
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4)
+
+
+def resumed(
+    method_class: type[Method], kind: str, epochs: int, stop: int, **params: Any
+) -> list[torch.Tensor]:
+    """Train straight through, and in two halves with a saved state between; return both."""
+    whole, first, second = SmallProblem(), SmallProblem(), SmallProblem()
+    phases = [problem.phase(kind, epochs) for problem in (whole, first, second)]
+    methods = [
+        start(method_class, problem, phase, **params)
+        for problem, phase in zip((whole, first, second), phases, strict=True)
+    ]
+    whole.train(methods[0], phases[0])
+    first.train(methods[1], phases[1], range(stop))
+    methods[2].load_state_dict(copy.deepcopy(methods[1].state_dict()))
+    second.train(methods[2], phases[2], range(stop, epochs))
+    inputs = whole.images if kind == "fft" else whole.features()
+    return [method.predict(inputs) for method in (methods[0], methods[2])]
+
+
+def record_mixups(monkeypatch: pytest.MonkeyPatch) -> list[Mixup]:
+    """Return a list that will hold every draw of mixup, in order; they are real ones."""
+    drawn = []
+    draw = Mixup.draw
+
+    def spy(*args: Any) -> Mixup:
+        drawn.append(draw(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(Mixup, "draw", spy)
+    return drawn

@@ -57,7 +57,13 @@ def test_every_image_draws_its_own_parameters(view, recipe):
 
 def still(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     """Set all strengths to zero, then those given."""
-    for name, value in {"ROTATION": 0.0, "TRANSLATION": 0.0, "SCALE": (1.0, 1.0), "FLIP": 0.0, **changes}.items():
+    for name, value in {
+        "ROTATION": 0.0,
+        "TRANSLATION": 0.0,
+        "SCALE": (1.0, 1.0),
+        "FLIP": 0.0,
+        **changes,
+    }.items():
         monkeypatch.setattr(augment, name, value)
 
 

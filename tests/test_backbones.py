@@ -16,7 +16,7 @@ from torch import nn
 
 from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models import efficientnet_lite
-from lnlbench.models.backbone import finish, fingerprint, initialisation
+from lnlbench.models.backbone import fingerprint, finish, initialisation
 from lnlbench.models.efficientnet_lite import EfficientNetLite0
 from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.models.timm_source import Timm
@@ -259,9 +259,10 @@ def test_timm_position_embeddings_are_resampled(tmp_path):
     assert backbone.module(torch.zeros(1, 3, 64, 64)).shape == (1, backbone.feature_dim)
 
 
-def test_timm_image_size_that_cannot_be(tmp_path):
-    with pytest.raises(WeightsError, match="image"):
-        untrained(Timm(), "timm:swin_tiny_patch4_window7_224", image_size=9)
+@pytest.mark.parametrize(("name", "size"), [("test_vit", 20), ("maxvit_tiny_rw_224", 16)])
+def test_timm_image_size_that_cannot_be(name, size):
+    with pytest.raises(WeightsError, match=f"images of {size} px"):
+        untrained(Timm(), f"timm:{name}", image_size=size)
 
 
 def test_timm_weights_in_the_hubs_cache(tmp_path):

@@ -111,6 +111,18 @@ def test_a_record_under_another_trials_id_is_reported(store: Store, trial_file: 
     assert make_spec(seed=77).trial_id in damage_of(store)
 
 
+@pytest.mark.parametrize("change", [{"colour": "red"}, {"precision": "fp7"}])
+def test_a_record_with_unknown_settings_is_reported(
+    store: Store, trial_file: Path, change: dict[str, str]
+) -> None:
+    payload = read_checked(trial_file)
+    assert isinstance(payload, dict)
+    payload["spec"].update(change)
+    payload["spec"]["dataset"].update({} if "precision" in change else change)
+    write_checked(trial_file, payload)
+    assert "does not understand" in damage_of(store)
+
+
 def test_a_foreign_file_among_the_records_is_reported(store: Store, trial_file: Path) -> None:
     (trial_file.parent / "notes.txt").write_text("remember the milk")
     assert "not JSON" in damage_of(store)

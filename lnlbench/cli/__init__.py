@@ -1,0 +1,100 @@
+"""The command line: one module per verb, imported when the verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import traceback
+from typing import Any
+
+import click
+
+from lnlbench._version import __version__
+from lnlbench.errors import ExitCode, LnlbenchError
+
+# Verb → module and its line in --help, kept here so that --help imports no verb.
+VERBS = {
+    "run": ("run", "Run a grid, or continue it."),
+    "status": ("status", "Show what is done, what failed and why."),
+    "table": ("table", "Make the table of a grid from its records."),
+    "export": ("export", "Write all trials as CSV or Parquet."),
+    "list": ("list_", "List grids, methods, backbones, data sets or noise."),
+    "check": ("check", "Check that a method keeps the rules of the suite."),
+    "new": ("new", "Start a method of your own."),
+    "data": ("data", "Fetch or check a data set."),
+    "doctor": ("doctor", "Check the installation and this machine."),
+}
+
+
+class Verbs(click.Group):
+    """Commands by name, imported on demand."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the verbs in the order in which one meets them."""
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import and return a verb's command."""
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"lnlbench.cli.{VERBS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or say which one may have been meant."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            from lnlbench.errors import UsageError, suggest
+
+            raise UsageError(f"There is no command '{args[0]}'.", suggest(args[0], VERBS))
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="lnlbench %(version)s")
+def cli() -> None:
+    """Compare methods of learning with noisy labels on pre-trained models.
+
+    \b
+    Start with:  lnlbench run --grid quickstart
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; see :class:`lnlbench.errors.ExitCode`."""
+    try:
+        result: Any = cli.main(arguments, prog_name="lnlbench", standalone_mode=False)
+        return int(result) if isinstance(result, int) else ExitCode.OK
+    except LnlbenchError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; finished trials are saved. The same command continues.", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has left (`lnlbench export | head`); nothing more can be said.
+        sys.stderr.close()
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001
+        # A bug of ours: the user gets a sentence, the log gets the traceback.
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="lnlbench-error-", suffix=".log", delete=False, encoding="utf-8"
+        ) as log:
+            log.write(f"lnlbench {__version__}\n{sys.argv}\n\n{traceback.format_exc()}")
+        click.echo(
+            f"Internal error: {type(error).__name__}: {error}\n"
+            f"This is a bug in lnlbench. Please report it with the log {log.name}. Finished trials are saved.",
+            err=True,
+        )
+        return ExitCode.INTERNAL

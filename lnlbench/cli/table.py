@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from lnlbench.cli.options import (
     where_option,
 )
 from lnlbench.errors import ExitCode, UsageError, suggest
+
+if TYPE_CHECKING:
+    from lnlbench.store import Store
 
 _METRICS = ["best/last", "best", "last", "oracle"]
 
@@ -49,30 +52,43 @@ def command(
 
     Exits with 1 if planned trials are missing in it, with 5 if no trial is selected.
     """
-    from lnlbench.analysis.frame import build_frame
-    from lnlbench.analysis.render import render
-    from lnlbench.analysis.tables import build_table
-    from lnlbench.filters import filter_frame, parse_where
+    from lnlbench.filters import parse_where
     from lnlbench.store import Store
 
     where = parse_where(conditions)
     store = Store.open(resolve_out(out, grid))
-    plans = store.plans()
-    name = _choose(plans, grid_name(grid) if grid else None, store.root)
-    records, damaged = store.read_all()
-    warn_damaged(damaged + store.damaged_plans())
-    frame = build_frame(plans, records)
-    chosen = filter_frame(frame[frame["grid"] == name], where)
-    plan = plans.get(name, {})
-    layout: dict[str, Any] = {"caption": plan.get("title", "")} | dict(plan.get("table") or {})
-    table = build_table(chosen, layout | ({"metric": metric} if metric else {}))
-    text = render(table, form)
+    name = _choose(store.plans(), grid_name(grid) if grid else None, store.root)
+    text, complete = make_table(store, name, where, form, metric)
     if output is None:
         click.echo(text, nl=False)
     else:
         save_bytes(output, text.encode())
-    if not table.complete:
+    if not complete:
         context.exit(ExitCode.INCOMPLETE)
+
+
+def make_table(
+    store: Store,
+    grid: str,
+    where: Mapping[str, list[str]] | None = None,
+    form: str = "text",
+    metric: str | None = None,
+) -> tuple[str, bool]:
+    """Return the table of a grid, and whether all of its planned cells are there."""
+    from lnlbench.analysis.frame import build_frame
+    from lnlbench.analysis.render import render
+    from lnlbench.analysis.tables import build_table
+    from lnlbench.filters import filter_frame
+
+    plans = store.plans()
+    records, damaged = store.read_all()
+    warn_damaged(damaged + store.damaged_plans())
+    frame = build_frame(plans, records)
+    chosen = filter_frame(frame[frame["grid"] == grid], where or {})
+    plan = plans.get(grid, {})
+    layout: dict[str, Any] = {"caption": plan.get("title", "")} | dict(plan.get("table") or {})
+    table = build_table(chosen, layout | ({"metric": metric} if metric else {}))
+    return render(table, form), table.complete
 
 
 def _choose(plans: Mapping[str, Any], grid: str | None, root: Path) -> str:

@@ -183,7 +183,7 @@ class CoTraining(Method, ABC):
             phase.count("no_unlabelled_samples")
         self.networks[number].train()
         self.networks[1 - number].eval()
-        steps = math.ceil(len(labelled) / phase.spec.batch_size)
+        steps = len(labelled) // phase.spec.batch_size + 1  # as their code counts them, for the ramp
         batches = phase.batches(labelled, plain=False, weak=views.weak, strong=views.strong)
         for step, batch in enumerate(batches):
             position = self.epochs_done + step / steps

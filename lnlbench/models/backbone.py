@@ -172,7 +172,7 @@ def finish(
     try:
         with torch.inference_mode():
             features = module(torch.zeros(2, 3, size, size))
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         # What architectures raise for inputs that they are not built for.
         raise WeightsError(
             f"Backbone '{spec.label}' does not take images of {size} px ({error}).",

@@ -85,7 +85,7 @@ class HuggingFace(BackboneSource):
                     f"'{spec.name}' does not support gradient checkpointing.",
                     "Leave out the option gradient_checkpointing.",
                 )
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _checkpoint_activations(model)
         architecture = f"transformers:{configuration.model_type}:{tower.pooling}"
         return finish(spec, architecture, tower, preprocessing)
 
@@ -252,6 +252,13 @@ def _build(folder: Path, configuration: Any, spec: BackboneSpec) -> Any:
     if model.main_input_name != "pixel_values":
         raise UsageError(f"'{spec.name}' is not a vision model.", "Choose a model that takes images.")
     return model.float()
+
+
+def _checkpoint_activations(model: Any) -> None:
+    if hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _is_unused(key: str, configuration: Any) -> bool:

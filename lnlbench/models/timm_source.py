@@ -67,7 +67,7 @@ class Timm(BackboneSource):
                     module: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **sizes)
                 else:
                     module = _pretrained(spec, name, path, published, sizes)
-        except (AssertionError, ValueError, TypeError) as error:
+        except (AssertionError, ValueError, ZeroDivisionError) as error:
             raise WeightsError(
                 f"timm cannot build '{name}' for images of {spec.image_size} px ({error}).",
                 "Set another image_size, or leave it out for the model's own.",

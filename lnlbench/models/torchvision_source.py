@@ -112,9 +112,7 @@ def _fetch_hint(weights: Any) -> str:
 
 def _load_weights(module: nn.Module, weights: Any, vit_size: int | None) -> None:
     try:
-        state = weights.get_state_dict(
-            progress=False, check_hash=True, weights_only=True, map_location="cpu"
-        )
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
         if vit_size is not None:
             state = interpolate_embeddings(vit_size, module.patch_size, state)
         module.load_state_dict(state)

@@ -1,0 +1,232 @@
+"""Run a plan: see what is pending, check what can be known before, execute, keep every result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lnlbench import noise, registry
+from lnlbench.errors import DataError, UsageError
+from lnlbench.plan import Plan
+from lnlbench.record import Record, Status
+from lnlbench.spec import TrialSpec, split_reference
+from lnlbench.store import Store
+from lnlbench.trial import attempt_trial, required_views
+from lnlbench.workspace import Setting, Workspace
+
+if TYPE_CHECKING:
+    from lnlbench.runner import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a run finds in its output folder.
+
+    Attributes
+    ----------
+    todo : tuple of TrialSpec
+    done, failed : int
+        Kept as they are.
+    stale : dict of str to str
+        Records that other code or other data made, by trial id, with the reason.
+    """
+
+    todo: tuple[TrialSpec, ...]
+    done: int
+    failed: int
+    stale: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_pending(plan: Plan, records: Iterable[Record], retry: str | None, setting: Setting) -> Pending:
+    """Compare a plan with what has been recorded.
+
+    Parameters
+    ----------
+    plan : Plan
+    records : iterable of Record
+    retry : {"failed", "stale", "all"} or None
+        Which recorded trials to run again.
+    setting : Setting
+    """
+    known = {record.trial_id: record for record in records}
+    stale = {key: reason for key, record in known.items() if (reason := why_stale(record))}
+    todo, done, failed = [], 0, 0
+    for planned in plan.planned:
+        if planned.skip is not None:
+            continue
+        record = known.get(planned.spec.trial_id)
+        again = record is None or retry == "all"
+        if record is not None and retry == "failed":
+            again = record.status is Status.FAILED
+        if record is not None and retry == "stale":
+            again = record.trial_id in stale
+        if again:
+            todo.append(planned.spec)
+        elif record is not None and record.status is Status.DONE:
+            done += 1
+        else:
+            failed += 1
+    return Pending(tuple(todo), done, failed, stale)
+
+
+def why_stale(record: Record) -> str | None:
+    """Say how the code that is installed now differs from the code that made a record.
+
+    Returns
+    -------
+    str or None
+        None if the method's source is the same, or if the record does not say.
+    """
+    before = record.plugin.get("fingerprint")
+    if before is None:
+        return None
+    now = registry.fingerprint(registry.methods().entry(record.spec.method.name))
+    if now["fingerprint"] != before:
+        return f"the code of method '{record.spec.method.name}' has changed ({now['origin']})"
+    return None
+
+
+def find_missing(plan: Plan, setting: Setting) -> list[str]:
+    """Return what data and weights the plan needs that are not on this machine, as sentences."""
+    specs = [planned.spec for planned in plan.planned if planned.skip is None]
+    missing: dict[str, None] = {}
+    for dataset in dict.fromkeys(spec.dataset for spec in specs):
+        scheme, path = split_reference(dataset.name)
+        reason = registry.datasets().load(scheme)().missing(path, setting.data)
+        if reason:
+            missing[reason] = None
+    for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
+        scheme, reference = split_reference(backbone.name)
+        reason = registry.backbones().load(scheme)().missing(reference, backbone)
+        if reason:
+            missing[reason] = None
+    return list(missing)
+
+
+def needs_backbone(spec: TrialSpec) -> bool:
+    """Whether a trial looks at images; a data set of features brings its own representation."""
+    return split_reference(spec.dataset.name)[0] != "features"
+
+
+def preflight(specs: Iterable[TrialSpec], workspace: Workspace) -> None:
+    """Raise now what would otherwise fail every trial later.
+
+    Raises
+    ------
+    DataError, WeightsError, NoiseError
+        For data or weights that are missing or unreadable, and for noise that is impossible.
+    """
+    specs = tuple(specs)
+    for dataset in dict.fromkeys(spec.dataset for spec in specs):
+        scheme, path = split_reference(dataset.name)
+        reason = registry.datasets().load(scheme)().missing(path, workspace.setting.data)
+        if reason:
+            raise DataError(reason)
+    for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
+        workspace.backbone(backbone)  # hub weights are downloaded here, once, if they can be
+    for dataset_spec, noise_spec in dict.fromkeys((spec.dataset, spec.noise) for spec in specs):
+        dataset = workspace.dataset(dataset_spec)
+        noise.check(noise_spec, dataset.family, len(dataset.classes))
+
+
+def extract_features(
+    specs: Iterable[TrialSpec], workspace: Workspace, progress: Callable[[int, int], None]
+) -> None:
+    """Fill the feature cache with all that cached linear probing will ask for.
+
+    Done once, with all threads, before the trials: those would otherwise wait for each other.
+
+    Parameters
+    ----------
+    specs : iterable of TrialSpec
+    workspace : Workspace
+    progress : callable
+        Called with the arrays that are done and their total.
+    """
+    wanted: dict[Any, None] = {}
+    for spec in specs:
+        if not needs_backbone(spec):
+            continue
+        dataset = workspace.dataset(spec.dataset)
+        method = registry.methods().load(spec.method.name)
+        held_out = "train" if dataset.validation is None else "validation"
+        for phase in spec.phases:
+            if phase.kind == "lp" and phase.cache:
+                seed = spec.seed if spec.backbone.weights == "none" else 0
+                for part, view in required_views(phase, method, dataset, held_out):
+                    batch = spec.phases[-1].batch_size
+                    wanted[spec.dataset, spec.backbone, seed, spec.precision, batch, part, view] = None
+    for number, (dataset_spec, backbone_spec, seed, precision, batch, part, view) in enumerate(wanted):
+        progress(number, len(wanted))
+        backbone = workspace.backbone(backbone_spec, seed)
+        execution = workspace.execution(backbone_spec, seed, precision, batch)
+        workspace.features(workspace.dataset(dataset_spec), part, backbone, view, execution)
+    progress(len(wanted), len(wanted))
+
+
+def merge_plans(old: Mapping[str, Any] | None, new: Plan) -> dict[str, Any]:
+    """Return the plan to store: the new one, with what was asked for before.
+
+    Runs of one grid that differ in ``--where`` or ``--seeds`` add up; another grid file or other
+    ``--set`` values are another comparison, and start afresh.
+    """
+    value = new.to_dict()
+    if old is None:
+        return value
+
+    def identity(source: Mapping[str, Any]) -> tuple[Any, ...]:
+        sets = [text for text in source["overrides"] if text.startswith("--set")]
+        return source["sha256"], tuple(sets)
+
+    if identity(old["source"]) != identity(value["source"]):
+        return value
+    present = {trial["trial_id"] for trial in value["trials"]}
+    kept = [trial for trial in old["trials"] if trial["trial_id"] not in present]
+    return {**value, "trials": value["trials"] + kept}
+
+
+def execute(
+    specs: tuple[TrialSpec, ...],
+    setting: Setting,
+    resources: Resources | None,
+    *,
+    started: Callable[[TrialSpec], None],
+    finished: Callable[[Record], None],
+) -> None:
+    """Run trials with the setting's executor.
+
+    Parameters
+    ----------
+    resources : Resources or None
+        For the ``ray`` executor.
+    """
+    if setting.executor == "ray":
+        assert resources is not None
+        from lnlbench.runner import run_with_ray
+
+        run_with_ray(specs, setting, resources, started=started, finished=finished)
+    elif setting.executor == "inline":
+        workspace = Workspace(setting)
+        for spec in specs:
+            started(spec)
+            finished(attempt_trial(spec, workspace))
+    else:
+        raise UsageError(f"Unknown executor '{setting.executor}'.", "Choose ray or inline.")
+
+
+def open_store(out: Path) -> tuple[Store, list[Record], list[str]]:
+    """Open the output folder of a run; damaged records are moved aside and named.
+
+    Returns
+    -------
+    store, records, notes
+    """
+    store = Store.open(out, create=True)
+    records, damaged = store.read_all()
+    notes = []
+    for item in [*damaged, *store.damaged_plans()]:
+        moved = store.set_aside(item)
+        notes.append(f"{item.path} is damaged ({item.reason}); moved to {moved}, the trial runs again.")
+    return store, records, notes
