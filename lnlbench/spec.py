@@ -29,6 +29,7 @@ RATED_NOISE = ("symmetric", "asymmetric", "instance")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "cosine")
 AUGMENTATIONS = ("none", "weak")
+BATCH_NORMS = ("update", "frozen")
 PRECISIONS = ("auto", "fp32", "bf16")
 VALIDATION_LABELS = ("noisy", "clean")
 WEIGHTS = ("pretrained", "none")
@@ -207,6 +208,11 @@ class PhaseSpec:
         Cosine anneals to zero over the phase, once per epoch.
     augmentation : {"none", "weak"}
         What ``Batch.inputs`` is: the image as it is, or one weak view of it.
+    batch_norm : {"update", "frozen"}
+        In ``fft``, for backbones with batch normalisation: normalise by the batch and update the
+        running statistics, or keep the pre-trained statistics (scale and shift are trained in
+        either case). Frozen statistics keep the features that a probed head was trained on,
+        which matters where an epoch has a few steps only.
     cache : bool
         In ``lp``: features extracted once (True), or live images through the frozen
         backbone in every step (False: unlimited views, far slower).
@@ -224,6 +230,7 @@ class PhaseSpec:
     momentum: float = 0.9
     schedule: str = "constant"
     augmentation: str = "none"
+    batch_norm: str = "update"
     cache: bool = True
     views: int | None = None
 
@@ -232,6 +239,7 @@ class PhaseSpec:
         one_of(self.optimizer, OPTIMIZERS, "optimizer")
         one_of(self.schedule, SCHEDULES, "schedule")
         one_of(self.augmentation, AUGMENTATIONS, "augmentation")
+        one_of(self.batch_norm, BATCH_NORMS, "batch_norm")
         for name, least in (("epochs", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{self.kind}.{name} is {getattr(self, name)}; it must be at least {least}.")
@@ -391,6 +399,7 @@ def _canonical(value: Any) -> Any:
 
 __all__ = [
     "AUGMENTATIONS",
+    "BATCH_NORMS",
     "NOISE_TYPES",
     "OPTIMIZERS",
     "PRECISIONS",

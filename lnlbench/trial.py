@@ -113,7 +113,7 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
                     probed = splits.train
             with clocks("setup"):
                 for network in model.networks:
-                    network.freeze(phase_spec.kind == "lp")
+                    network.freeze(phase_spec.kind == "lp", statistics=phase_spec.batch_norm == "frozen")
                 phase = Phase(
                     phase_spec,
                     number,

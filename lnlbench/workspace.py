@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lnlbench import registry
+from lnlbench.allocator import keep_freed_memory
 from lnlbench.data import augment
 from lnlbench.data.features import CachedFeatures, FeatureCache, FeatureKey, View
 from lnlbench.data.inputs import ImageInputs
@@ -69,6 +70,8 @@ class Workspace:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.device = torch.device(setting.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.cache = FeatureCache(setting.cache)
         self._datasets: dict[DatasetSpec, Dataset] = {}
         self._backbones: dict[tuple[BackboneSpec, int], Backbone] = {}

@@ -13,12 +13,12 @@ from reference.unicon import nt_xent as naive_nt_xent
 from scipy.spatial.distance import jensenshannon
 
 from lnlbench.components.contrastive import nt_xent, projection_head
-from lnlbench.components.cotraining import mean_prediction
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import linear_ramp, sigmoid_ramp
 from lnlbench.components.running_targets import RunningTargets
 from lnlbench.components.selection_rules import divergence_cutoff, label_divergence, lowest_of_each_class
 from lnlbench.components.soft_labels import (
+    mean_prediction,
     negative_entropy,
     sharpen,
     soft_cross_entropy,

@@ -19,6 +19,7 @@ from lnlbench.api import Batch, Method, Network, Phase, Skip, Task, functional
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import linear_ramp
 from lnlbench.components.soft_labels import (
+    mean_prediction,
     negative_entropy,
     sharpen,
     soft_cross_entropy,
@@ -280,15 +281,6 @@ class CoTraining(Method, ABC):
         self.warmup = state["warmup"]
         self.ramp = state["ramp"]
         self.epochs_done = state["epochs_done"]
-
-
-def mean_prediction(network: Network, views: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Return the mean of a network's softmaxes over views, ``[B, C]``."""
-    rows = len(views[0])
-    if rows == 1:
-        views = (torch.cat(views),)
-    predictions = torch.cat([network(view).softmax(1) for view in views])
-    return predictions.reshape(-1, rows, predictions.shape[1]).mean(0)
 
 
 def whole_set_logits(phase: Phase, network: Network) -> torch.Tensor:

@@ -95,8 +95,10 @@ def clean_posterior(
         sorted_losses = losses[order]
         below = int(np.searchsorted(sorted_losses, means[low], side="right"))
         above = int(np.searchsorted(sorted_losses, means[1 - low], side="left"))
-        ordered[:below] = np.maximum.accumulate(ordered[:below][::-1])[::-1]
-        ordered[above:] = np.minimum.accumulate(ordered[above:])
+        # Between the means the posterior falls already; both parts reach across it, because the
+        # turning point can lie between a mean and the sample next to it.
+        ordered[:above] = np.maximum.accumulate(ordered[:above][::-1])[::-1]
+        ordered[below:] = np.minimum.accumulate(ordered[below:])
         probability = np.empty_like(ordered)
         probability[order] = ordered
     return CleanPosterior(probability, collapsed=False, monotone=monotone)

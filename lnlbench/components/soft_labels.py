@@ -5,7 +5,26 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 from torch.nn import functional
+
+
+def mean_prediction(network: nn.Module, views: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return the mean of a network's softmaxes over views, ``[B, C]``.
+
+    Views of a single sample pass through together: batch normalisation has no variance of one row.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From a view to logits ``[B, C]``.
+    views : tuple of torch.Tensor
+    """
+    rows = len(views[0])
+    if rows == 1:
+        views = (torch.cat(views),)
+    predictions = torch.cat([network(view).softmax(1) for view in views])
+    return predictions.reshape(-1, rows, predictions.shape[1]).mean(0)
 
 
 def sharpen(p: torch.Tensor, temperature: float) -> torch.Tensor:

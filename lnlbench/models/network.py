@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlbench.ledger import Ledger
 from lnlbench.models.calibration import Execution
@@ -50,6 +51,7 @@ class Network(nn.Module):
         self.head = head.to(device)
         self.backbone: nn.Module | None = None
         self.frozen = True
+        self.frozen_statistics = False
         self.pristine = True
         self._make_backbone = make_backbone
         self._ledger = ledger
@@ -72,14 +74,22 @@ class Network(nn.Module):
         if self.backbone is None:
             backbone = self._execution.prepare(self._make_backbone().to(self._device))
             backbone.requires_grad_(not self.frozen)
-            backbone.train(self.training and not self.frozen)
             self._ledger.watch(backbone, "backbone")
             self.backbone = backbone
+            self.train(self.training)
         return self.backbone
 
-    def freeze(self, frozen: bool) -> None:
-        """Fix the backbone in eval mode without gradient (``lp``), or let it learn (``fft``)."""
+    def freeze(self, frozen: bool, *, statistics: bool = False) -> None:
+        """Fix the backbone in eval mode without gradient (``lp``), or let it learn (``fft``).
+
+        Parameters
+        ----------
+        frozen : bool
+        statistics : bool
+            Keep the running statistics of batch normalisation even where the backbone learns.
+        """
         self.frozen = frozen
+        self.frozen_statistics = statistics
         if not frozen:
             self.build().requires_grad_(True)
         elif self.backbone is not None:
@@ -87,10 +97,14 @@ class Network(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Network:
-        """Set the mode; a frozen backbone stays in eval mode."""
+        """Set the mode; what is frozen stays in eval mode."""
         super().train(mode)
-        if self.frozen and self.backbone is not None:
+        if self.backbone is not None and self.frozen:
             self.backbone.eval()
+        elif self.backbone is not None and self.frozen_statistics:
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
