@@ -204,7 +204,9 @@ class Method:
     # How parameters are resolved; not for overriding
 
     @classmethod
-    def resolve(cls, name: str, dataset: str, given: Mapping[str, Any], preset: str | None = None) -> MethodSpec:
+    def resolve(
+        cls, name: str, dataset: str, given: Mapping[str, Any], preset: str | None = None
+    ) -> MethodSpec:
         """Resolve all parameters: defaults, then the data set's, the preset's, the given ones.
 
         Parameters
@@ -228,7 +230,9 @@ class Method:
         noise_aware = False
         if preset not in (None, "default"):
             if preset not in cls.presets:
-                raise PluginError(f"Method '{name}' has no preset '{preset}'.", suggest(str(preset), cls.presets))
+                raise PluginError(
+                    f"Method '{name}' has no preset '{preset}'.", suggest(str(preset), cls.presets)
+                )
             values |= cls.presets[preset].values
             noise_aware = cls.presets[preset].noise_aware
         for key, value in given.items():

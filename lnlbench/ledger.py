@@ -58,7 +58,9 @@ class Ledger:
         samples = output.shape[0]
         if output.requires_grad:
             self._open[f"{part}_forward_grad"] += samples
-            output.register_hook(partial(self._count_backward, f"{part}_backward", samples))
+            output.register_hook(  # type: ignore[no-untyped-call]
+                partial(self._count_backward, f"{part}_backward", samples)
+            )
         else:
             self._open[f"{part}_forward"] += samples
 
@@ -77,6 +79,4 @@ class Ledger:
 
 def cost_units(counts: dict[str, int]) -> int:
     """Cost of some passes in units of one backbone forward: forward 1, backward 2 (section 6)."""
-    return (
-        counts["backbone_forward"] + counts["backbone_forward_grad"] + 2 * counts["backbone_backward"]
-    )
+    return counts["backbone_forward"] + counts["backbone_forward_grad"] + 2 * counts["backbone_backward"]

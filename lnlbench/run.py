@@ -50,7 +50,8 @@ def find_pending(plan: Plan, records: Iterable[Record], retry: str | None, setti
         Which recorded trials to run again.
     setting : Setting
     """
-    known = {record.trial_id: record for record in records}
+    planned_ids = {planned.spec.trial_id for planned in plan.planned}
+    known = {record.trial_id: record for record in records if record.trial_id in planned_ids}
     stale = {key: reason for key, record in known.items() if (reason := why_stale(record))}
     todo, done, failed = [], 0, 0
     for planned in plan.planned:
@@ -119,8 +120,8 @@ def preflight(specs: Iterable[TrialSpec], workspace: Workspace) -> None:
         For data or weights that are missing or unreadable, and for noise that is impossible.
     """
     specs = tuple(specs)
-    for dataset in dict.fromkeys(spec.dataset for spec in specs):
-        scheme, path = split_reference(dataset.name)
+    for part in dict.fromkeys(spec.dataset for spec in specs):
+        scheme, path = split_reference(part.name)
         reason = registry.datasets().load(scheme)().missing(path, workspace.setting.data)
         if reason:
             raise DataError(reason)

@@ -76,7 +76,10 @@ class _Deliver(Callback):
     """Hand records to the driver's code as they come in."""
 
     def __init__(
-        self, specs: Sequence[TrialSpec], started: Callable[[TrialSpec], None], finished: Callable[[Record], None]
+        self,
+        specs: Sequence[TrialSpec],
+        started: Callable[[TrialSpec], None],
+        finished: Callable[[Record], None],
     ) -> None:
         self._specs = specs
         self._started = started
@@ -162,9 +165,7 @@ def run_with_ray(
         deliver = _Deliver(specs, started, finished)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(
-                    _trainable, specs=[spec.to_dict() for spec in specs], setting=setting
-                ),
+                tune.with_parameters(_trainable, specs=[spec.to_dict() for spec in specs], setting=setting),
                 {"cpu": resources.cpus, "gpu": resources.gpus},
             ),
             param_space={"trial": tune.grid_search(list(range(len(specs))))},

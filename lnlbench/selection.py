@@ -26,7 +26,9 @@ class Selection:
     score: torch.Tensor | None = None
 
 
-def measure_selection(selection: Selection, given: np.ndarray, clean: np.ndarray, classes: int) -> dict[str, Any]:
+def measure_selection(
+    selection: Selection, given: np.ndarray, clean: np.ndarray, classes: int
+) -> dict[str, Any]:
     """Compare a selection with the truth, which only the runner holds.
 
     Parameters

@@ -22,8 +22,9 @@ AXES = ("dataset", "backbone", "noise", "tuning", "method", "seeds")
 
 PHASES = ("lp", "fft", "lp-fft.lp", "lp-fft.fft")
 
-# A cache holds features of a frozen backbone, so only `lp` has one.
-LP_ONLY = ("cache", "views")
+# A cache holds features of a frozen backbone, so only `lp` has one; batch statistics are frozen
+# along with the backbone in `lp`, so only `fft` has a choice.
+ONE_PHASE_ONLY = {"cache": "lp", "views": "lp", "batch_norm": "fft"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def _keys() -> dict[str, tuple[Any, Callable[[Any], object]]]:
     for prefix in PHASES:
         kind = prefix.rpartition(".")[2]
         for name, annotation in get_type_hints(PhaseSpec).items():
-            if name != "kind" and (kind == "lp" or name not in LP_ONLY):
+            if name != "kind" and ONE_PHASE_ONLY.get(name, kind) == kind:
                 keys[f"{prefix}.{name}"] = (annotation, probe(PhaseSpec, name, kind=kind, epochs=1))
     return keys
 

@@ -1,6 +1,6 @@
 """One trial, from spec to record: read it top to bottom.
 
-    data → noise → networks → phases (inputs → epochs → evaluation) → record
+data → noise → networks → phases (inputs → epochs → evaluation) → record
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch import nn
 
 from lnlbench import registry
 from lnlbench.api import Method, Skip, Task
-from lnlbench.data.inputs import FeatureInputs, Inputs
+from lnlbench.data.augment import recipe_for
 from lnlbench.data.features import CachedFeatures, View
+from lnlbench.data.inputs import FeatureInputs, Inputs
 from lnlbench.data.source import Dataset
 from lnlbench.data.split import split_validation
 from lnlbench.environment import describe_environment
@@ -308,7 +309,8 @@ class Model:
         """Return a new network whose initial weights depend on (seed, backbone, classes, number)."""
         spec, classes = self.spec, self.problem.classes
         seed = derive_seed("head", spec.seed, spec.backbone.label, classes, number)
-        head = nn.utils.skip_init(nn.Linear, self.feature_dim, classes)
+        with torch.random.fork_rng(devices=[]):  # the layer's own initialisation is drawn over
+            head = nn.Linear(self.feature_dim, classes)
         generator = torch.Generator().manual_seed(seed)
         bound = self.feature_dim**-0.5  # PyTorch's default for a linear layer
         with torch.no_grad():
@@ -401,8 +403,6 @@ def required_views(
     A method that looks at two weak views gets two stored ones, or ``phase.views`` if that is
     more. Two methods of a grid share what both need.
     """
-    from lnlbench.data.augment import recipe_for
-
     recipe = recipe_for(dataset.family)
     weak, strong = method.views.weak, method.views.strong
     if phase.augmentation == "weak":

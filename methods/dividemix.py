@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from lnlbench.api import Phase, Preset, Selection, Task, Views, functional
-from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split, whole_set_logits
+from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split
 from lnlbench.components.mixture import DIVIDEMIX, clean_posterior, scale_to_unit
+from lnlbench.components.whole_set import whole_set_logits
 from lnlbench.errors import UsageError
 
 # Epochs over which ``loss_history`` averages (their code).
@@ -73,6 +74,7 @@ class DivideMix(CoTraining):
                 raise UsageError(f"DivideMix has tau = {self.tau:g}.", "tau must lie in [0, 1).")
 
     views = Views(weak=2)
+    fft_units = 20.0
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clothing1m": {"alpha": 0.5, "lam_u": 0.0},
         "webvision": {"alpha": 0.5, "lam_u": 0.0},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from lnlbench.api import Batch, Method, Preset, Task, functional
+from lnlbench.components.running_targets import PLACES, STORAGE, RunningTargets
 from lnlbench.errors import UsageError
 from lnlbench.spec import one_of
 
@@ -39,16 +40,16 @@ class ELR(Method):
         place: str = "device"
 
         def __post_init__(self) -> None:
-            one_of(self.storage, ("float32", "float16", "bfloat16"), "storage of ELR's targets")
-            one_of(self.place, ("device", "cpu"), "place of ELR's targets")
+            one_of(self.storage, STORAGE, "storage of ELR's targets")
+            one_of(self.place, PLACES, "place of ELR's targets")
             if not 0.0 <= self.beta < 1.0 or self.lam < 0.0:
                 raise UsageError(
                     f"ELR has beta = {self.beta:g} and lam = {self.lam:g}.",
                     "beta must lie in [0, 1), lam must not be negative.",
                 )
 
-    dataset_defaults = {"cifar100": {"beta": 0.9, "lam": 7.0}}
-    presets = {
+    dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"cifar100": {"beta": 0.9, "lam": 7.0}}
+    presets: ClassVar[Mapping[str, Preset]] = {
         "cifar10-asymmetric": Preset(
             {"beta": 0.9, "lam": 1.0}, "Liu et al. (2020): CIFAR-10, asymmetric noise", noise_aware=True
         ),
@@ -57,30 +58,24 @@ class ELR(Method):
     def setup(self, task: Task) -> None:
         """Make the network and the targets t, all zero."""
         super().setup(task)
-        self.targets = torch.zeros(
-            task.samples,
-            task.classes,
-            dtype=getattr(torch, self.params.storage),
-            device=task.device if self.params.place == "device" else "cpu",
+        self.targets = RunningTargets(
+            task.samples, task.classes, self.params.storage, self.params.place, task.device
         )
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Move the batch's targets, then return CE + λ · mean log(1 − ⟨t, p̃⟩)."""
         logits = self.network(batch.inputs)
         p = logits.softmax(1).clamp(1e-4, 1.0 - 1e-4)
-        with torch.no_grad():
-            index = batch.index.to(self.targets.device)
-            old = self.targets[index].to(p.device, p.dtype)
-            target = self.params.beta * old + (1.0 - self.params.beta) * p / p.sum(1, keepdim=True)
-            self.targets[index] = target.to(self.targets.device, self.targets.dtype)
+        target = self.targets.update(batch.index, p / p.sum(1, keepdim=True), self.params.beta)
         regulariser = torch.log1p(-(target * p).sum(1)).mean()
-        return functional.cross_entropy(logits, batch.labels) + self.params.lam * regulariser
+        cross_entropy = functional.cross_entropy(logits, batch.labels)
+        return cross_entropy + float(self.params.lam) * regulariser
 
     def state_dict(self) -> dict[str, Any]:
         """Add the targets."""
-        return {**super().state_dict(), "targets": self.targets}
+        return {**super().state_dict(), "targets": self.targets.values}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with the saved targets."""
         super().load_state_dict(state)
-        self.targets.copy_(state["targets"])
+        self.targets.values.copy_(state["targets"])

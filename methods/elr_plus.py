@@ -92,6 +92,7 @@ class ELRPlus(Method):
                     "None of them may be negative.",
                 )
 
+    fft_units = 8.0
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"gamma_ramp": 0.5},
         "cifar100": {

@@ -12,6 +12,7 @@ import torch
 from lnlbench.api import Batch, Method, Phase, Selection, Skip, Task, functional
 from lnlbench.components.losses import generalized_cross_entropy
 from lnlbench.components.mixture import DIVIDEMIX, TIGHT, clean_posterior, scale_to_unit
+from lnlbench.components.whole_set import whole_set_logits
 from lnlbench.errors import UsageError
 from lnlbench.spec import TrialSpec, one_of
 
@@ -101,8 +102,8 @@ class TURN(Method):
     def cleanse(self, phase: Phase) -> None:
         """Select clean samples, equally many per class (Algorithm 1, lines 6 to 11)."""
         labels = phase.labels
-        logits = phase.logits(self.network).cpu()
-        losses = functional.cross_entropy(logits, labels, reduction="none").double().numpy()
+        logits = whole_set_logits(phase, self.network)
+        losses = functional.cross_entropy(logits, labels, reduction="none").numpy()
         posterior = self.posterior(losses, labels.numpy(), phase)
         chosen = balanced_subset(posterior, losses, labels.numpy(), self.params, phase)
         self.selected = torch.zeros(phase.samples, dtype=torch.bool)

@@ -11,8 +11,9 @@ from torch import nn
 
 from lnlbench.api import Batch, Phase, Preset, Selection, Task, Views
 from lnlbench.components.contrastive import nt_xent, projection_head
-from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split, whole_set_logits
+from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split
 from lnlbench.components.selection_rules import divergence_cutoff, label_divergence, lowest_of_each_class
+from lnlbench.components.whole_set import whole_set_logits
 from lnlbench.errors import UsageError
 from lnlbench.spec import one_of
 
@@ -107,6 +108,7 @@ class UNICON(CoTraining):
                 )
 
     views = Views(weak=2, strong=2)
+    fft_units = 28.0
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"clothing1m": {"alpha": 0.5, "lam_u": 0.0}}
     presets: ClassVar[Mapping[str, Preset]] = {
         "asymmetric": Preset(

@@ -78,7 +78,9 @@ def make_record(spec: TrialSpec, best: float = 80.0, last: float = 70.0, **chang
     return Record(spec=spec, status=Status.DONE, **(values | changes))
 
 
-def make_failure(spec: TrialSpec, kind: str = "TrialError", message: str = "The loss is not finite.") -> Record:
+def make_failure(
+    spec: TrialSpec, kind: str = "TrialError", message: str = "The loss is not finite."
+) -> Record:
     error = {"type": kind, "message": message, "hint": None, "traceback": "Traceback …"}
     return Record(spec, Status.FAILED, error=error, finished="2025-01-01T00:01:00+00:00")
 
@@ -91,7 +93,8 @@ def make_plan(
 ) -> dict[str, Any]:
     skips = skips or {}
     trials = [
-        {"trial_id": spec.trial_id, "spec": spec.to_dict(), "skip": skips.get(spec.trial_id)} for spec in specs
+        {"trial_id": spec.trial_id, "spec": spec.to_dict(), "skip": skips.get(spec.trial_id)}
+        for spec in specs
     ]
     return {"grid": grid, "title": "A small grid", "table": table or {}, "trials": trials, "source": {}}
 

@@ -17,7 +17,7 @@ def elr():
     """ELR whose network is the identity, so that a batch's inputs are its logits."""
     problem = SmallProblem()
     method = start(ELR, problem, problem.phase("lp", 1))
-    method.targets = method.targets.double()
+    method.targets.values = method.targets.values.double()
     method.network = lambda logits: logits
     return method
 
@@ -34,21 +34,21 @@ def test_targets_after_k_steps_have_the_closed_form(elr):
     z = some_logits()
     for k in range(1, 6):
         elr.loss(batch(z))
-        torch.testing.assert_close(elr.targets[[4, 0, 7]], (1 - 0.7**k) * z.softmax(1))
+        torch.testing.assert_close(elr.targets.values[[4, 0, 7]], (1 - 0.7**k) * z.softmax(1))
     others = [i for i in range(48) if i not in (4, 0, 7)]
-    assert elr.targets[others].count_nonzero() == 0
+    assert elr.targets.values[others].count_nonzero() == 0
 
 
 def test_targets_of_saturated_predictions_are_clamped_and_normalised(elr):
     elr.loss(batch(torch.tensor([[200.0, 0.0, 0.0]] * 3, dtype=torch.float64)))
     clamped = torch.tensor([1 - 1e-4, 1e-4, 1e-4], dtype=torch.float64)
-    torch.testing.assert_close(elr.targets[4], 0.3 * clamped / clamped.sum())
+    torch.testing.assert_close(elr.targets.values[4], 0.3 * clamped / clamped.sum())
 
 
 def test_loss_and_gradient_have_their_closed_forms(elr):
     elr.loss(batch(some_logits()))  # so that targets and predictions differ
     z = (0.5 * some_logits().flip(0)).requires_grad_()
-    before = elr.targets[[4, 0, 7]].clone()
+    before = elr.targets.values[[4, 0, 7]].clone()
     loss = elr.loss(batch(z))
     loss.backward()
     p, onehot = z.detach().softmax(1), functional.one_hot(torch.tensor([0, 2, 1]), 3)
@@ -88,7 +88,7 @@ def test_targets_can_be_kept_in_half_the_space(storage):
         phase = problem.phase("lp", 3)
         method = start(ELR, problem, phase, storage=kept, place="cpu")
         problem.train(method, phase)
-        scores.append(method.targets)
+        scores.append(method.targets.values)
     assert scores[1].dtype == getattr(torch, storage)
     torch.testing.assert_close(scores[1].float(), scores[0], atol=0.02, rtol=0)
 

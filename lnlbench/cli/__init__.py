@@ -94,7 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
             log.write(f"lnlbench {__version__}\n{sys.argv}\n\n{traceback.format_exc()}")
         click.echo(
             f"Internal error: {type(error).__name__}: {error}\n"
-            f"This is a bug in lnlbench. Please report it with the log {log.name}. Finished trials are saved.",
+            f"This is a bug in lnlbench; please report it with the log {log.name}. "
+            "Finished trials are saved.",
             err=True,
         )
         return ExitCode.INTERNAL

@@ -64,7 +64,11 @@ def _cost(todo: tuple[TrialSpec, ...], setting: Setting) -> str:
             if phase.kind == "fft":
                 training += phase.epochs * samples * method.fft_units
             elif phase.cache:
-                for kind, count in (("plain", 1), ("weak", method.views.weak), ("strong", method.views.strong)):
+                for kind, count in (
+                    ("plain", 1),
+                    ("weak", method.views.weak),
+                    ("strong", method.views.strong),
+                ):
                     for number in range(count):
                         extraction[spec.dataset, spec.backbone, kind, number] = samples
             else:

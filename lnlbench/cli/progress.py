@@ -75,7 +75,9 @@ class Progress:
         else:
             self._failed += 1
             error = record.error or {}
-            self._say(f"{place} {record.spec.describe()}: FAILED, {error.get('type')}: {error.get('message')}")
+            self._say(
+                f"{place} {record.spec.describe()}: FAILED, {error.get('type')}: {error.get('message')}"
+            )
         self._refresh()
 
     def __enter__(self) -> Progress:

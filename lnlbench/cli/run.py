@@ -34,9 +34,18 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("--retry", type=click.Choice(["failed", "stale", "all"]), help="Also run these trials again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results [default: runs/GRID].")
-@click.option("--data", type=click.Path(path_type=Path), envvar="LNLBENCH_DATA", help="Data folder [env: LNLBENCH_DATA].")
-@click.option("--cache-dir", type=click.Path(path_type=Path), help="Cache for features [env: LNLBENCH_CACHE].")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py[:CLASS]", help="A method that is not installed.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="LNLBENCH_DATA",
+    help="Data folder [env: LNLBENCH_DATA].",
+)
+@click.option(
+    "--cache-dir", type=click.Path(path_type=Path), help="Cache for features [env: LNLBENCH_CACHE]."
+)
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="FILE.py[:CLASS]", help="A method that is not installed."
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time.")
 @click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]")
 @click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]")
@@ -79,7 +88,9 @@ def command(
     from lnlbench.workspace import Setting, Workspace
 
     if executor == "inline" and (jobs > 1 or ray_address):
-        raise UsageError("--executor inline runs one trial at a time, here.", "Drop --jobs and --ray-address.")
+        raise UsageError(
+            "--executor inline runs one trial at a time, here.", "Drop --jobs and --ray-address."
+        )
     references = tuple(_absolute(registry.methods().add_path(plugin).path, plugin) for plugin in plugins)
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     out = out or RUNS / grid_name(grid)
@@ -120,7 +131,6 @@ def command(
                 from lnlbench.runner import Resources
 
                 resources = Resources(jobs, setting.threads, gpus, ray_address)
-
 
             def finished(record: Record) -> None:
                 store.put(record)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lnlbench.api import Batch, Method, Network, Phase, Skip, Task, functional
+from lnlbench.api import Batch, Method, Phase, Skip, Task, functional
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import linear_ramp
 from lnlbench.components.soft_labels import (
@@ -25,7 +25,7 @@ from lnlbench.components.soft_labels import (
     soft_cross_entropy,
     uniform_prior_divergence,
 )
-from lnlbench.errors import TrialError, UsageError
+from lnlbench.errors import UsageError
 from lnlbench.spec import TrialSpec, split_reference
 
 
@@ -281,21 +281,3 @@ class CoTraining(Method, ABC):
         self.warmup = state["warmup"]
         self.ramp = state["ramp"]
         self.epochs_done = state["epochs_done"]
-
-
-def whole_set_logits(phase: Phase, network: Network) -> torch.Tensor:
-    """Return the un-augmented logits of all samples, float64 ``[N, C]``, on the CPU.
-
-    Raises
-    ------
-    TrialError
-        If some are not finite: a split cannot be made of them.
-    """
-    logits = phase.logits(network).double().cpu()
-    if not logits.isfinite().all():
-        raise TrialError(
-            f"The logits of some training samples are not finite in epoch {phase.epoch + 1} "
-            f"of the {phase.kind} phase.",
-            f"Lower {phase.kind}.lr (now {phase.spec.lr:g}).",
-        )
-    return logits

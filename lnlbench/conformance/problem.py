@@ -16,7 +16,7 @@ from lnlbench.trial import Problem, prepare_problem
 from lnlbench.tuning import phases_for
 from lnlbench.workspace import Workspace
 
-DATASET = DatasetSpec("digits", train_per_class=4, test_per_class=5, validation_fraction=0.1)
+DATASET = DatasetSpec("digits", train_per_class=3, test_per_class=3, validation_fraction=0.1)
 NOISE = NoiseSpec("symmetric", 0.2)
 BACKBONE = BackboneSpec("efficientnet_lite0", image_size=32)
 # Long enough for a method that warms up first to reach what comes after, and to be

@@ -49,14 +49,11 @@ class Checkpoint:
         The epoch that is finished.
     state : bytes
         ``method.state_dict()`` as :func:`torch.save` writes it.
-    pristine : list of bool
-        Of each network; see :class:`lnlbench.models.network.Network`.
     """
 
     phase: int
     epoch: int
     state: bytes
-    pristine: list[bool]
 
 
 @dataclass
@@ -165,7 +162,8 @@ class Rehearsal:
             )
             self.method.begin_phase(phase)
             if resume and number == resume.phase:
-                self._restore(resume)
+                # As other people's checkpoints are read: tensors, numbers and strings, but no code.
+                self.method.load_state_dict(torch.load(io.BytesIO(resume.state), weights_only=True))
             start = first[1] if number == first[0] else 0
             for epoch in range(start, phase_spec.epochs):
                 yield self._epoch(phase, epoch)
@@ -181,13 +179,7 @@ class Rehearsal:
         """Return the state after the last epoch."""
         file = io.BytesIO()
         torch.save(self.method.state_dict(), file)
-        return Checkpoint(*self._position, file.getvalue(), [network.pristine for network in self.networks])
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        # As checkpoints of other people are read: tensors, numbers, strings, and no code.
-        self.method.load_state_dict(torch.load(io.BytesIO(checkpoint.state), weights_only=True))
-        for network, pristine in zip(self.networks, checkpoint.pristine, strict=True):
-            network.pristine = pristine
+        return Checkpoint(*self._position, file.getvalue())
 
     def _epoch(self, phase: Phase, epoch: int) -> EpochResult:
         before = self.ledger.to_dict()["training"]

@@ -5,12 +5,19 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
 from typing import Generic, TypeVar
+
+import torch
 
 from lnlbench.conformance.report import Finding, Outcome
 from lnlbench.errors import LnlbenchError
 
 T = TypeVar("T")
+
+_TORCH = str(Path(torch.__file__).parent)
+_LONGEST = 400  # characters of a message: PyTorch's can fill pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,10 @@ def rule(name: str, collection: list[Rule[T]]) -> Callable[[Callable[[T], Verdic
 
 def describe(error: Exception) -> str:
     """Return what was raised and where, on one line."""
-    message = str(error) if isinstance(error, LnlbenchError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, LnlbenchError):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if not isinstance(error, LnlbenchError) else ""
-    return " ".join(f"{message}{where}".split())
+    # Where PyTorch noticed it says nothing to the author of a method.
+    outside = [frame for frame in frames if not frame.filename.startswith(_TORCH)] or frames
+    text = shorten(f"{type(error).__name__}: {error}", _LONGEST, placeholder=" …")
+    return f"{text} ({outside[-1].filename}:{outside[-1].lineno})"

@@ -12,10 +12,11 @@ from lnlbench.api import Method
 from lnlbench.conformance.problem import as_features, learning_spec, with_other_truth
 from lnlbench.conformance.rehearsal import Checkpoint, Course, Rehearsal, global_generators
 from lnlbench.conformance.rules import NotApplicable, Rule, Verdict, describe, rule
+from lnlbench.errors import TrialError
 from lnlbench.ledger import PARTS
 from lnlbench.models.network import Network
 from lnlbench.spec import NoiseSpec, TrialSpec
-from lnlbench.trial import prepare_problem
+from lnlbench.trial import Problem, prepare_problem
 from lnlbench.workspace import Workspace
 
 # Accuracy that guessing would exceed once in some millions of times: five standard deviations.
@@ -59,7 +60,7 @@ class Training:
 
     @property
     def interruption(self) -> int:
-        """Epochs before the one after which training is interrupted: half of the last phase is left."""
+        """Epoch after which the state is saved, over all phases: half of the last phase is left."""
         return self.spec.epochs - math.ceil(self.spec.phases[-1].epochs / 2) - 1
 
     @cached_property
@@ -87,6 +88,22 @@ class Training:
                 self.method_class, self.spec, self.workspace, problem, NoiseSpec("asymmetric", 1.0)
             ).run()
 
+    @cached_property
+    def live(self) -> Course | None:
+        """Linear probing on live images; None where the method declines it, and in other modes."""
+        phases = tuple(dataclasses.replace(phase, cache=False, epochs=2) for phase in self.spec.phases)
+        return self._if_supported(dataclasses.replace(self.spec, phases=phases), self.problem)
+
+    @cached_property
+    def on_features(self) -> Course | None:
+        """Linear probing on a data set of features; None as for ``live``."""
+        return self._if_supported(*as_features(self.spec, self.workspace))
+
+    def _if_supported(self, spec: TrialSpec, problem: Problem) -> Course | None:
+        if spec.tuning != "lp" or self.method_class.supports(spec) is not None:
+            return None
+        return Rehearsal(self.method_class, spec, self.workspace, problem).run()
+
     def _save(self, rehearsal: Rehearsal) -> None:
         try:
             self.checkpoint = rehearsal.save()
@@ -100,25 +117,20 @@ TRAINING_RULES: list[Rule[Training]] = []
 @rule("runs", TRAINING_RULES)
 def runs(training: Training) -> Verdict:
     """A trial that supports() accepts can be run."""
-    training.trained  # noqa: B018  (an exception is the answer)
-    if training.spec.tuning != "lp":
-        return None
-    live = dataclasses.replace(training.spec.phases[0], cache=False, epochs=2)
-    variants = {"live images": (dataclasses.replace(training.spec, phases=(live,)), training.problem)}
-    features, problem = as_features(training.spec, training.workspace)
-    if training.method_class.supports(features) is None:
-        variants["a data set of features"] = (features, problem)
-    for name, (spec, problem) in variants.items():
+    for where in ("trained", "live", "on_features"):
         try:
-            Rehearsal(training.method_class, spec, training.workspace, problem).run()
+            getattr(training, where)
         except Exception as error:  # noqa: BLE001  (a plugin may raise anything at all)
-            return f"on {name}: {describe(error)}"
+            return f"{_VARIANTS[where]}{describe(error)}"
     return None
+
+
+_VARIANTS = {"trained": "", "live": "on live images: ", "on_features": "on a data set of features: "}
 
 
 @rule("learns", TRAINING_RULES)
 def learns(training: Training) -> Verdict:
-    """Linear probing under mild noise lift test accuracy clearly above chance."""
+    """Linear probing under mild noise lifts test accuracy clearly above chance."""
     if "lp" not in training.kinds:
         return NotApplicable("a few steps of fine-tuning show nothing")
     if "lp" in training.covered:
@@ -158,7 +170,13 @@ def predicts_logits(training: Training) -> Verdict:
 @rule("ledger", TRAINING_RULES)
 def ledger_is_plausible(training: Training) -> Verdict:
     """Training passes through the networks of task.network(), and leaves a frozen backbone alone."""
-    course = training.trained.course
+    for course in (training.trained.course, training.live):
+        if course is not None and (problem := _implausible(course)):
+            return problem
+    return None
+
+
+def _implausible(course: Course) -> str | None:
     for kind, passes in course.passes.items():
         for part in PARTS:
             forward, backward = passes[f"{part}_forward_grad"], passes[f"{part}_backward"]
@@ -215,19 +233,28 @@ def finite_at_saturation(training: Training) -> Verdict:
     """Losses and gradients stay finite where the logit margin is 200, for wrong labels too."""
     if training.kinds <= training.covered:
         return NotApplicable("as in the simpler tuning modes")
-    phases = tuple(dataclasses.replace(phase, lr=STANDSTILL) for phase in training.spec.phases)
+    samples = len(training.problem.train_labels)
+    # In one large batch, so that a gradient that is not finite does not show as the next loss.
+    phases = tuple(
+        dataclasses.replace(phase, lr=STANDSTILL, batch_size=samples) for phase in training.spec.phases
+    )
     spec = dataclasses.replace(training.spec, phases=phases)
     with global_generators(5):
         rehearsal = Rehearsal(training.method_class, spec, training.workspace, training.problem)
-        inputs = training.trained.splits.train.plain(torch.arange(len(training.problem.train_labels)))
+        inputs = training.trained.splits.train.plain(torch.arange(samples))
         for network in rehearsal.networks:
             saturate(network.eval(), inputs)
-        for epoch in rehearsal.epochs():
-            for network in rehearsal.networks:
-                for name, parameter in network.named_parameters():
-                    if not parameter.isfinite().all():
-                        return f"epoch {epoch.epoch + 1} of {epoch.kind} has a gradient of {name} that is not finite"
-    return None
+        try:
+            rehearsal.run()
+        except TrialError as error:
+            reason = error.message  # its hint is about learning rates
+        else:
+            reason = ""
+    for network in rehearsal.networks:
+        for name, parameter in network.named_parameters():
+            if not parameter.isfinite().all():
+                return f"{reason} A gradient of {name} is not finite.".lstrip()
+    return reason or None
 
 
 @torch.no_grad()

@@ -126,7 +126,7 @@ class FeatureCache:
             ) from error
         if written is None:
             raise CacheError(
-                f"The feature cache entry {self.folder / key.digest}.npy does not read back as it was written.",
+                f"The cached features {self.folder / key.digest}.npy do not read back as they were written.",
                 "Check the disk, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
             )
         return CachedFeatures(written.array, written.seconds, written.threads, fresh=True)

@@ -13,6 +13,7 @@ import torch
 
 from lnlbench.data import augment
 from lnlbench.data.source import Images
+from lnlbench.errors import PluginError
 from lnlbench.models.preprocessing import Preprocessing
 
 Views = tuple[torch.Tensor, ...]
@@ -122,6 +123,11 @@ class FeatureInputs:
     def _choose(self, stored: Views, index: torch.Tensor, count: int, generator: torch.Generator) -> Views:
         if not count:
             return ()
+        if len(stored) < count:
+            raise PluginError(
+                f"A batch of {count} augmented views was asked for, and {len(stored)} are stored.",
+                "Declare how many a step needs: views = Views(weak=…, strong=…) in the method's class.",
+            )
         rows = self.rows[index]
         if len(stored) == count:
             return tuple(view[rows].to(self.device) for view in stored)

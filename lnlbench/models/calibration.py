@@ -17,6 +17,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -53,7 +54,7 @@ class Execution:
     def prepare(self, module: nn.Module) -> nn.Module:
         """Return the module in the chosen memory layout."""
         if self.channels_last:
-            return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+            return module.to(memory_format=torch.channels_last)
         return module
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
@@ -81,8 +82,9 @@ def calibrate(
     folder : Path
         Where choices are kept.
     """
-    key = {
-        "architecture": [[name, list(p.shape)] for name, p in backbone.module.named_parameters()],
+    architecture = [[name, list(p.shape)] for name, p in backbone.module.named_parameters()]
+    key: dict[str, Any] = {
+        "architecture": architecture,
         "size": backbone.preprocessing.size,
         "precision": precision,
         "threads": threads,
@@ -104,8 +106,10 @@ def calibrate(
         chosen = fastest if speeds[fastest] > MARGIN * speeds[plain] else plain
         report = {
             "chosen": asdict(chosen),
-            "images_per_second": {f"{e.precision} channels_last={e.channels_last}": s for e, s in speeds.items()},
-            "key": {**key, "architecture": len(key["architecture"])},
+            "images_per_second": {
+                f"{e.precision} channels_last={e.channels_last}": s for e, s in speeds.items()
+            },
+            "key": {**key, "architecture": len(architecture)},
         }
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(report, indent=1))
@@ -122,7 +126,7 @@ def _processor(device: torch.device) -> str:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16, rather than emulating it many times slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     information = Path("/proc/cpuinfo")
     return information.exists() and "bf16" in information.read_text()
 

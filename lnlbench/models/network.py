@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -107,6 +108,20 @@ class Network(nn.Module):
                     module.eval()
         return self
 
+    def get_extra_state(self) -> dict[str, bool]:
+        """Save whether the backbone is still the pre-trained one, along with the weights."""
+        return {"pristine": self.pristine}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Restore what :meth:`get_extra_state` saved."""
+        self.pristine = state["pristine"]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # A state of a network that has seen images holds a backbone; make one to load it into.
+        if any(name.startswith(f"{prefix}backbone.") for name in state_dict):
+            self.build()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return pooled features ``[B, feature_dim]``; features pass through unchanged."""
         if inputs.ndim == 2:
@@ -117,7 +132,7 @@ class Network(nn.Module):
             self.pristine = False
         with self._execution.autocast(self._device):
             pooled: torch.Tensor = backbone(inputs)
-        return pooled.float()
+        return pooled.to(self.head.weight.dtype)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits ``[B, classes]`` in float32."""

@@ -1,0 +1,273 @@
+"""lnlbench doctor, on real folders and real (throw-away) installations."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+
+from lnlbench import registry
+from lnlbench.cli import health, main
+from lnlbench.cli.doctor import Diagnosis, examine
+from lnlbench.cli.health import Folders, Level
+from lnlbench.data.features import FeatureCache, FeatureKey, View
+from lnlbench.errors import ExitCode
+from lnlbench.models import efficientnet_lite
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path / "cache", tmp_path / "runs", None)
+
+
+Check = Callable[[Folders], Iterator[health.Finding]]
+
+
+def levels(check: Check, folders: Folders) -> list[Level]:
+    return [level for level, _, _ in check(folders)]
+
+
+# The command
+
+
+def test_a_sound_installation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["doctor", "--cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "runs")]
+    assert main(arguments) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line[0] in "✓!" for line in lines)
+    assert list(dict.fromkeys(line[2:14].strip() for line in lines)) == list(health.CHECKS)
+    assert not (tmp_path / "cache").exists()  # it looks, and makes nothing
+
+
+def test_something_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "doctor",
+        "--data",
+        str(tmp_path / "nowhere"),
+        "--cache-dir",
+        str(tmp_path),
+        "--format",
+        "json",
+    ]
+    assert main(arguments) == ExitCode.USAGE
+    broken = [entry for entry in json.loads(capsys.readouterr().out) if entry["level"] == "broken"]
+    assert broken == [
+        {
+            "topic": "data",
+            "level": "broken",
+            "text": f"the data folder {tmp_path / 'nowhere'} does not exist.",
+            "remedy": "Correct --data or LNLBENCH_DATA.",
+        }
+    ]
+
+
+def test_a_line_has_mark_topic_finding_and_remedy() -> None:
+    assert (
+        str(Diagnosis("disk", Level.WARNING, "little.", "Free some.")) == "! disk          little. Free some."
+    )
+
+
+def test_a_package_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("lnlbench.cli.doctor.CHECKS", {"executor": health.executor, "disk": health.disk})
+    diagnoses = list(examine(None, tmp_path, tmp_path))
+    assert [(d.topic, d.level) for d in diagnoses] == [
+        ("executor", Level.BROKEN),
+        ("disk", Level.FINE),
+        ("disk", Level.FINE),
+    ]
+    assert "ray" in diagnoses[0].text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from lnlbench.cli import main; main(['doctor', '--help']); print(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'lnlbench.cli.doctor'" in out
+    assert not {"torch", "ray", "pandas", "transformers"}.intersection(out.split("'"))
+
+
+# Disk and cache
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    findings = list(health.disk(Folders(file / "cache", tmp_path, None)))
+    assert findings[0] == (
+        Level.BROKEN,
+        f"cache: {file} cannot be written.",
+        "Choose another folder with --cache-dir.",
+    )
+    assert findings[1][0] is Level.FINE
+
+
+def test_little_space(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_LITTLE_DISK", float("inf"))
+    assert levels(health.disk, folders) == [Level.WARNING, Level.WARNING]
+
+
+def test_little_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels(health.compute, folders) == [Level.FINE, Level.FINE]
+    monkeypatch.setattr(health, "_LITTLE_MEMORY", float("inf"))
+    assert levels(health.compute, folders) == [Level.FINE, Level.WARNING]
+
+
+def fill_cache(folder: Path, number: int) -> Path:
+    """Make an entry of the feature cache, and return its array."""
+    key = FeatureKey("data", "train", "backbone", "{}", View("plain", number), "fp32")
+    FeatureCache(folder).obtain(key, (3, 2), lambda: iter([torch.ones(3, 2)]))
+    return folder / "features" / f"{key.digest}.npy"
+
+
+def test_a_sound_cache(folders: Folders) -> None:
+    fill_cache(folders.cache, 0)
+    fill_cache(folders.cache, 1)
+    ((level, text, _),) = health.cache(folders)
+    assert level is Level.FINE
+    assert text.startswith("2 entries, ")
+
+
+def test_a_damaged_entry_of_the_cache(folders: Folders) -> None:
+    fill_cache(folders.cache, 0)
+    array = fill_cache(folders.cache, 1)
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    (_, (level, text, _)) = health.cache(folders)
+    assert (level, text) == (Level.WARNING, f"damaged: {array.stem}.")
+
+
+@pytest.mark.parametrize("manifest", ["{", "{}", "[]"])
+def test_a_damaged_manifest(folders: Folders, manifest: str) -> None:
+    array = fill_cache(folders.cache, 0)
+    array.with_suffix(".json").write_text(manifest)
+    assert levels(health.cache, folders) == [Level.FINE, Level.WARNING]
+
+
+def test_leftovers_in_the_cache(folders: Folders) -> None:
+    array = fill_cache(folders.cache, 0)
+    array.with_name("x.npy.damaged").write_bytes(b"0" * 20_000_000)
+    (_, (level, text, remedy)) = health.cache(folders)
+    assert level is Level.WARNING
+    assert text.startswith("1 files that nothing reads (0.02 GB)")
+    assert remedy.startswith("When nothing runs: rm ")
+
+
+# Data
+
+
+def test_a_data_folder(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python").mkdir()
+    ((level, text, _),) = health.data(Folders(folders.cache, folders.out, tmp_path))
+    assert level is Level.FINE
+    assert text == "available: cifar100, digits; not here: cifar10 (lnlbench data fetch NAME)"
+
+
+# Plugins
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a distribution: its entry points and a module."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def install(points: str, module: str = "", source: str = "") -> None:
+        info = tmp_path / "site" / "other-2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 2\n")
+        (info / "entry_points.txt").write_text(dedent(points))
+        if module:
+            (tmp_path / "site" / f"{module}.py").write_text(source)
+
+    yield install
+    for cached in (registry.methods, registry.backbones, registry.datasets):
+        cached.cache_clear()
+
+
+def broken_plugins(folders: Folders) -> list[str]:
+    return [text for level, text, _ in health.plugins(folders) if level is Level.BROKEN]
+
+
+def test_our_own_plugins(folders: Folders) -> None:
+    ((level, text, _),) = health.plugins(folders)
+    assert level is Level.FINE
+    assert text.startswith("found 7 methods, 4 backbones, ")
+
+
+def test_a_plugin_that_does_not_load(folders: Folders, install: Callable[..., None]) -> None:
+    install("[lnlbench.methods]\nodd = odd_plugin:Odd\n", "odd_plugin", "1 / 0")
+    (text,) = broken_plugins(folders)
+    assert text.startswith("The method 'odd' of other 2 cannot be loaded")
+    assert "ZeroDivisionError" in text
+
+
+def test_a_name_that_is_claimed_twice(folders: Folders, install: Callable[..., None]) -> None:
+    install("[lnlbench.methods]\nce = odd_plugin:Odd\n")
+    (text,) = broken_plugins(folders)
+    assert text.startswith("The method name 'ce' is claimed by lnlbench ")
+    assert "other 2 (odd_plugin:Odd)" in text
+
+
+def test_a_grid_that_cannot_be_read(folders: Folders, install: Callable[..., None], tmp_path: Path) -> None:
+    install("[lnlbench.grids]\nother = odd_grids\n")
+    grids = tmp_path / "site" / "odd_grids" / "grids"
+    grids.mkdir(parents=True)
+    (grids.parent / "__init__.py").touch()
+    (grids / "odd.toml").write_text("schema = \n")
+    (text,) = broken_plugins(folders)
+    assert f"{grids / 'odd.toml'}:1" in text
+
+
+def test_two_grids_of_one_name(folders: Folders, install: Callable[..., None], tmp_path: Path) -> None:
+    install("[lnlbench.grids]\nother = odd_grids\n")
+    grids = tmp_path / "site" / "odd_grids" / "grids"
+    grids.mkdir(parents=True)
+    (grids.parent / "__init__.py").touch()
+    (grids / "quickstart.toml").write_text(registry.grids()[-1].path.read_text())  # type: ignore[union-attr]
+    (text,) = broken_plugins(folders)
+    assert text.startswith("The grid name 'quickstart' is claimed by ")
+
+
+def test_entry_points_that_were_edited(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "setup.cfg").write_text("[options.entry_points]\nlnlbench.methods =\n    new = odd:New\n")
+    info = tmp_path / "site" / "edited-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: edited\nVersion: 1\n")
+    (info / "direct_url.json").write_text(
+        json.dumps({"url": source.as_uri(), "dir_info": {"editable": True}})
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    found = [finding for finding in health.entry_points(folders) if "those of edited" in finding[1]]
+    assert found == [
+        (
+            Level.WARNING,
+            "those of edited were edited after it was installed (+ lnlbench.methods: new = odd:New).",
+            f"pip install -e {source}",
+        )
+    ]
+
+
+# Weights
+
+
+def test_weights_that_are_not_the_official_ones(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"not weights")
+    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda: file)
+    monkeypatch.setattr("lnlbench.cli.doctor.CHECKS", {"weights": health.weights})
+    (diagnosis,) = examine(None, folders.cache, folders.out)
+    assert diagnosis.level is Level.BROKEN
+    assert "is not the file of weights" in diagnosis.text
+    assert diagnosis.remedy.startswith("Install it again")
