@@ -38,9 +38,8 @@ def main(sections: tuple[str, ...], threads: int, quick: bool, style: str) -> No
     from lnlbench.environment import describe_environment
 
     environment = describe_environment()
-    machine = f"{environment['cpu']}, {threads} threads, Python {environment['python']}" + "".join(
-        f", {package} {environment['versions'][package]}" for package in ("torch", "ray")
-    )
+    packages = ", ".join(f"{name} {environment['versions'][name]}" for name in ("torch", "ray"))
+    machine = f"{environment['cpu']}, --threads {threads}, Python {environment['python']}, {packages}"
     if quick:
         machine += " (quick: sizes too small to mean anything)"
     lines = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lnlbench.ledger import cost_units
 from lnlbench.run import extract_features
@@ -23,7 +24,7 @@ CACHE_AIM = 1 / 20
 # As in the paper: half the batch for methods that run two loaders. Their warm-up is CE, so it is
 # left out, and every epoch is one of the method's own.
 BATCH_SIZES = {"ce": 128, "elr_plus": 128, "turn": 128, "dividemix": 64, "unicon": 64}
-PARAMS: dict[str, dict[str, object]] = {"dividemix": {"warmup": 0}, "unicon": {"warmup": 0}}
+PARAMS: dict[str, dict[str, Any]] = {"dividemix": {"warmup": 0}, "unicon": {"warmup": 0}}
 CO_TRAINING = ("dividemix", "unicon")
 
 

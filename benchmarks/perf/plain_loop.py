@@ -6,11 +6,12 @@ ledger, no method, no shared preprocessing.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -30,7 +31,10 @@ def preprocess(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tens
     """Resize, crop and normalise uint8 images ``[B, 3, H, W]`` to float ``[B, 3, S, S]``."""
     images = tvf.resize(images, [preprocessing.resize], InterpolationMode.BICUBIC, antialias=True)
     images = tvf.center_crop(images, [preprocessing.size, preprocessing.size])
-    return tvf.normalize(images.float() / 255, list(preprocessing.mean), list(preprocessing.std))
+    normalised: torch.Tensor = tvf.normalize(
+        images.float() / 255, list(preprocessing.mean), list(preprocessing.std)
+    )
+    return normalised
 
 
 def random_affine(images: torch.Tensor) -> torch.Tensor:
@@ -66,7 +70,42 @@ class Problem:
         )
 
 
-class FineTuning:
+class PlainLoop(ABC):
+    """A training loop as short as it can be.
+
+    Parameters
+    ----------
+    model : nn.Module
+    labels : torch.Tensor, int64 ``[N]``
+    batch_size : int
+    """
+
+    def __init__(self, model: nn.Module, labels: torch.Tensor, batch_size: int) -> None:
+        self.model = model
+        self.labels = labels
+        self.batch_size = batch_size
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+        )
+
+    @abstractmethod
+    def inputs(self, index: torch.Tensor) -> torch.Tensor:
+        """Return what the model is fed for the samples ``index``."""
+
+    def epoch(self) -> float:
+        """Train for one epoch and return its seconds."""
+        started = time.perf_counter()
+        order = torch.randperm(len(self.labels))
+        for start in range(0, len(order), self.batch_size):
+            index = order[start : start + self.batch_size]
+            loss = functional.cross_entropy(self.model(self.inputs(index)), self.labels[index])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        return time.perf_counter() - started
+
+
+class FineTuning(PlainLoop):
     """The loop on images: all parameters learn.
 
     Parameters
@@ -80,38 +119,27 @@ class FineTuning:
 
     def __init__(self, problem: Problem, *, channels_last: bool, augment: bool = False) -> None:
         dataset = registry.datasets().load("digits")().load(problem.dataset, None)
-        backbone = (
-            registry.backbones().load(split_reference(problem.backbone.name)[0])().load(problem.backbone, 0)
-        )
-        images = dataset.train.images
-        assert images is not None
-        self.images = torch.as_tensor(images.take(torch.arange(len(images)).numpy()))
-        self.labels = torch.from_numpy(dataset.train.labels)
-        self.preprocessing = backbone.preprocessing
+        source = registry.backbones().load(split_reference(problem.backbone.name)[0])()
+        backbone = source.load(problem.backbone, 0)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         head = nn.Linear(backbone.feature_dim, len(dataset.classes))
-        self.model = nn.Sequential(copy.deepcopy(backbone.module), head).train()
-        self.model.to(memory_format=self.layout)
-        self.optimizer = _sgd(self.model)
-        self.batch_size = problem.batch_size
+        model = nn.Sequential(backbone.module, head).train().to(memory_format=self.layout)
+        super().__init__(model, torch.from_numpy(dataset.train.labels), problem.batch_size)
+        images = dataset.train.images
+        assert images is not None  # the digits are images
+        self.images = torch.as_tensor(images.take(np.arange(len(images))))
+        self.preprocessing = backbone.preprocessing
         self.augment = augment
 
-    def epoch(self) -> float:
-        """Train for one epoch and return its seconds."""
-        started = time.perf_counter()
-        for index in torch.randperm(len(self.labels)).split(self.batch_size):
-            images = self.images[index]
-            if self.augment:
-                images = random_affine(images)
-            inputs = preprocess(images, self.preprocessing).contiguous(memory_format=self.layout)
-            loss = functional.cross_entropy(self.model(inputs), self.labels[index])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        return time.perf_counter() - started
+    def inputs(self, index: torch.Tensor) -> torch.Tensor:
+        """Return preprocessed images, augmented first if asked for."""
+        images = self.images[index]
+        if self.augment:
+            images = random_affine(images)
+        return preprocess(images, self.preprocessing).contiguous(memory_format=self.layout)
 
 
-class LinearProbing:
+class LinearProbing(PlainLoop):
     """The loop on features: a linear head learns.
 
     Parameters
@@ -122,22 +150,9 @@ class LinearProbing:
     """
 
     def __init__(self, features: torch.Tensor, labels: torch.Tensor, classes: int, batch_size: int) -> None:
+        super().__init__(nn.Linear(features.shape[1], classes), labels, batch_size)
         self.features = features
-        self.labels = labels
-        self.head = nn.Linear(features.shape[1], classes)
-        self.optimizer = _sgd(self.head)
-        self.batch_size = batch_size
 
-    def epoch(self) -> float:
-        """Train for one epoch and return its seconds."""
-        started = time.perf_counter()
-        for index in torch.randperm(len(self.labels)).split(self.batch_size):
-            loss = functional.cross_entropy(self.head(self.features[index]), self.labels[index])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        return time.perf_counter() - started
-
-
-def _sgd(model: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    def inputs(self, index: torch.Tensor) -> torch.Tensor:
+        """Return rows of the features."""
+        return self.features[index]
