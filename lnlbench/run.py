@@ -39,7 +39,7 @@ class Pending:
     stale: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_pending(plan: Plan, records: Iterable[Record], retry: str | None, setting: Setting) -> Pending:
+def find_pending(plan: Plan, records: Iterable[Record], retry: str | None) -> Pending:
     """Compare a plan with what has been recorded.
 
     Parameters
@@ -48,11 +48,18 @@ def find_pending(plan: Plan, records: Iterable[Record], retry: str | None, setti
     records : iterable of Record
     retry : {"failed", "stale", "all"} or None
         Which recorded trials to run again.
-    setting : Setting
     """
     planned_ids = {planned.spec.trial_id for planned in plan.planned}
     known = {record.trial_id: record for record in records if record.trial_id in planned_ids}
-    stale = {key: reason for key, record in known.items() if (reason := why_stale(record))}
+    current = {
+        name: registry.fingerprint(registry.methods().entry(name))
+        for name in {record.spec.method.name for record in known.values()}
+    }
+    stale = {
+        key: reason
+        for key, record in known.items()
+        if (reason := why_stale(record, current[record.spec.method.name]))
+    }
     todo, done, failed = [], 0, 0
     for planned in plan.planned:
         if planned.skip is not None:
@@ -72,8 +79,14 @@ def find_pending(plan: Plan, records: Iterable[Record], retry: str | None, setti
     return Pending(tuple(todo), done, failed, stale)
 
 
-def why_stale(record: Record) -> str | None:
+def why_stale(record: Record, current: Mapping[str, str]) -> str | None:
     """Say how the code that is installed now differs from the code that made a record.
+
+    Parameters
+    ----------
+    record : Record
+    current : dict
+        Origin and fingerprint of the method as it is now.
 
     Returns
     -------
@@ -81,12 +94,9 @@ def why_stale(record: Record) -> str | None:
         None if the method's source is the same, or if the record does not say.
     """
     before = record.plugin.get("fingerprint")
-    if before is None:
+    if before is None or before == current["fingerprint"]:
         return None
-    now = registry.fingerprint(registry.methods().entry(record.spec.method.name))
-    if now["fingerprint"] != before:
-        return f"the code of method '{record.spec.method.name}' has changed ({now['origin']})"
-    return None
+    return f"the code of method '{record.spec.method.name}' has changed ({current['origin']})"
 
 
 def find_missing(plan: Plan, setting: Setting) -> list[str]:
@@ -151,18 +161,17 @@ def extract_features(
         if not needs_backbone(spec):
             continue
         dataset = workspace.dataset(spec.dataset)
-        method = registry.methods().load(spec.method.name)
+        method, _ = workspace.method(spec.method.name)
         held_out = "train" if dataset.validation is None else "validation"
         for phase in spec.phases:
             if phase.kind == "lp" and phase.cache:
                 seed = spec.seed if spec.backbone.weights == "none" else 0
                 for part, view in required_views(phase, method, dataset, held_out):
-                    batch = spec.phases[-1].batch_size
-                    wanted[spec.dataset, spec.backbone, seed, spec.precision, batch, part, view] = None
-    for number, (dataset_spec, backbone_spec, seed, precision, batch, part, view) in enumerate(wanted):
+                    wanted[spec.dataset, spec.backbone, seed, spec.precision, part, view] = None
+    for number, (dataset_spec, backbone_spec, seed, precision, part, view) in enumerate(wanted):
         progress(number, len(wanted))
         backbone = workspace.backbone(backbone_spec, seed)
-        execution = workspace.execution(backbone_spec, seed, precision, batch)
+        execution = workspace.execution(backbone_spec, seed, precision)
         workspace.features(workspace.dataset(dataset_spec), part, backbone, view, execution)
     progress(len(wanted), len(wanted))
 

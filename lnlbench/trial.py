@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from lnlbench import registry
 from lnlbench.api import Method, Skip, Task
 from lnlbench.data.augment import recipe_for
 from lnlbench.data.features import CachedFeatures, View
@@ -96,7 +95,7 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
     with clocks("wall"):
         with clocks("setup"):
             problem = prepare_problem(spec, workspace)
-            method_class = registry.methods().load(spec.method.name)
+            method_class, code = workspace.method(spec.method.name)
             declined = method_class.supports(spec)
             if isinstance(declined, Skip):
                 raise UsageError(f"{spec.method.name} declines this trial: {declined.reason}.")
@@ -189,10 +188,7 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
             "shared_device": workspace.setting.jobs > 1,
         },
         environment=describe_environment(),
-        plugin={
-            **registry.fingerprint(registry.methods().entry(spec.method.name)),
-            "backbone": model.fingerprint,
-        },
+        plugin={**code, "backbone": model.fingerprint},
         started=started,
         finished=_now(),
     )
@@ -300,9 +296,7 @@ class Model:
             self.feature_dim, self.fingerprint = features.shape[1], ""
         else:
             self.backbone = workspace.backbone(spec.backbone, spec.seed)
-            self.execution = workspace.execution(
-                spec.backbone, spec.seed, spec.precision, spec.phases[-1].batch_size
-            )
+            self.execution = workspace.execution(spec.backbone, spec.seed, spec.precision)
             self.feature_dim, self.fingerprint = self.backbone.feature_dim, self.backbone.fingerprint
 
     def network(self, number: int) -> Network:

@@ -17,6 +17,7 @@ from torch import nn
 
 from lnlbench import registry
 from lnlbench.allocator import keep_freed_memory
+from lnlbench.api import Method
 from lnlbench.data import augment
 from lnlbench.data.features import CachedFeatures, FeatureCache, FeatureKey, View
 from lnlbench.data.inputs import ImageInputs
@@ -75,10 +76,18 @@ class Workspace:
         self.cache = FeatureCache(setting.cache)
         self._datasets: dict[DatasetSpec, Dataset] = {}
         self._backbones: dict[tuple[BackboneSpec, int], Backbone] = {}
+        self._methods: dict[str, tuple[type[Method], dict[str, str]]] = {}
         known = registry.methods().references()
         for reference in setting.plugins:
             if reference not in known:
                 registry.methods().add_path(reference)
+
+    def method(self, name: str) -> tuple[type[Method], dict[str, str]]:
+        """Return a method's class, with the origin and fingerprint of its code."""
+        if name not in self._methods:
+            known = registry.methods()
+            self._methods[name] = (known.load(name), registry.fingerprint(known.entry(name)))
+        return self._methods[name]
 
     def dataset(self, spec: DatasetSpec) -> Dataset:
         """Return a data set, loading it on first use."""
@@ -102,14 +111,13 @@ class Workspace:
         """Return a copy of a backbone's module, for one network to own."""
         return copy.deepcopy(self.backbone(spec, seed).module)
 
-    def execution(self, spec: BackboneSpec, seed: int, precision: str, batch_size: int) -> Execution:
+    def execution(self, spec: BackboneSpec, seed: int, precision: str) -> Execution:
         """Return the calibrated precision and memory layout for a backbone on this device."""
         return calibrate(
             self.backbone(spec, seed),
             precision,
             device=self.device,
             threads=self.setting.threads,
-            batch_size=batch_size,
             folder=self.setting.cache / "calibration",
         )
 

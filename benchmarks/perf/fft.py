@@ -34,7 +34,7 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         # A workspace also makes the allocator of this process keep freed memory.
         workspace = Workspace(Setting(data=None, cache=Path(folder), threads=threads))
-        execution = workspace.execution(problem.backbone, 0, "fp32", problem.batch_size)
+        execution = workspace.execution(problem.backbone, 0, "fp32")
         layout = "channels-last" if execution.channels_last else "contiguous"
         setting = f"{problem.describe()}, {layout} by calibration"
         plain = FineTuning(problem, channels_last=execution.channels_last)

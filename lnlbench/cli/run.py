@@ -107,14 +107,14 @@ def command(
     )
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
-        _show_plan(plan, find_pending(plan, known, retry, setting), setting, out)
+        _show_plan(plan, find_pending(plan, known, retry), setting, out)
         return ExitCode.OK
 
     store, records, notes = open_store(out)
     for note in notes:
         click.echo(f"Warning: {note}", err=True)
     with store.lock():
-        pending = find_pending(plan, records, retry, setting)
+        pending = find_pending(plan, records, retry)
         _warn_stale(pending)
         progress = Progress(len(pending.todo))
         progress.plan(plan, pending, out)

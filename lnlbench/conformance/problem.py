@@ -64,7 +64,7 @@ def as_features(spec: TrialSpec, workspace: Workspace) -> tuple[TrialSpec, Probl
     problem = prepare_problem(spec, workspace)
     dataset = problem.dataset
     backbone = workspace.backbone(spec.backbone)
-    execution = workspace.execution(spec.backbone, spec.seed, spec.precision, spec.phases[-1].batch_size)
+    execution = workspace.execution(spec.backbone, spec.seed, spec.precision)
 
     def extracted(part: str, split: Split) -> Split:
         features = workspace.features(dataset, part, backbone, View("plain"), execution).array

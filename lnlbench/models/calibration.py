@@ -65,7 +65,7 @@ class Execution:
 
 
 def calibrate(
-    backbone: Backbone, precision: str, *, device: torch.device, threads: int, batch_size: int, folder: Path
+    backbone: Backbone, precision: str, *, device: torch.device, threads: int, folder: Path
 ) -> Execution:
     """Return the fastest execution of a backbone's training step on this device.
 
@@ -77,8 +77,6 @@ def calibrate(
     device : torch.device
     threads : int
         CPU threads that trials use.
-    batch_size : int
-        At most 16 of it are tried.
     folder : Path
         Where choices are kept.
     """
@@ -100,7 +98,7 @@ def calibrate(
                 return Execution(**json.loads(path.read_text())["chosen"])
             except (ValueError, KeyError, TypeError):
                 path.unlink()  # unreadable: measuring again is cheap
-        speeds = _measure(backbone, precision, device, min(batch_size, _PROBE_BATCH))
+        speeds = _measure(backbone, precision, device)
         plain = next(iter(speeds))
         fastest = max(speeds, key=lambda rival: speeds[rival])
         chosen = fastest if speeds[fastest] > MARGIN * speeds[plain] else plain
@@ -131,7 +129,7 @@ def has_bfloat16(device: torch.device) -> bool:
     return information.exists() and "bf16" in information.read_text()
 
 
-def _measure(backbone: Backbone, precision: str, device: torch.device, batch: int) -> dict[Execution, float]:
+def _measure(backbone: Backbone, precision: str, device: torch.device) -> dict[Execution, float]:
     """Return training images per second, best of a few repeats, for every candidate."""
     automatic = ("fp32", "bf16") if has_bfloat16(device) else ("fp32",)
     precisions = automatic if precision == "auto" else (precision,)
@@ -139,7 +137,7 @@ def _measure(backbone: Backbone, precision: str, device: torch.device, batch: in
     size = backbone.preprocessing.size
     speeds: dict[Execution, float] = {}
     with torch.random.fork_rng():
-        images = torch.zeros(batch, 3, size, size, device=device)
+        images = torch.zeros(_PROBE_BATCH, 3, size, size, device=device)
         for candidate in candidates:
             module = candidate.prepare(copy.deepcopy(backbone.module).to(device)).train()
             inputs = images
@@ -156,7 +154,7 @@ def _measure(backbone: Backbone, precision: str, device: torch.device, batch: in
                     torch.cuda.synchronize(device)
                 durations.append(time.perf_counter() - started)
                 # The first repeat warms up and does not count.
-                if len(durations) > 1 and batch / durations[-1] * _HOPELESS < best:
+                if len(durations) > 1 and _PROBE_BATCH / durations[-1] * _HOPELESS < best:
                     break
-            speeds[candidate] = batch / min(durations[1:])
+            speeds[candidate] = _PROBE_BATCH / min(durations[1:])
     return speeds
