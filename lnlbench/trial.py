@@ -422,7 +422,7 @@ def accuracy(method: Method, inputs: Inputs, labels: torch.Tensor) -> float:
         index = torch.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
         logits = method.predict(inputs.plain(index))
         if not torch.isfinite(logits).all():
-            raise TrialError("The predictions are not finite.", "Lower the learning rate.")
+            raise TrialError("The predictions are not finite.", "Lower the learning rate (lp.lr or fft.lr).")
         right += int((logits.argmax(1).cpu() == labels[index]).sum())
     return 100.0 * right / len(labels)
 
