@@ -199,6 +199,7 @@ def _ray(resources: Resources) -> Iterator[None]:
         ray.init(address=resources.address, **quiet)
     else:
         ray.init(
+            address="local",  # never a cluster that happens to run here: that is --ray-address
             num_cpus=max(1, round(resources.jobs * resources.cpus)),
             include_dashboard=False,
             **quiet,
