@@ -8,7 +8,15 @@ from lnlbench.api import Batch, Method, functional
 
 
 class CE(Method):
-    """Mean cross-entropy."""
+    """Mean cross-entropy: trust every label.
+
+    Costs 3 forward units per sample and epoch.
+
+    No deviations known.
+
+    Source: the baseline of every paper on noisy labels; "Vanilla" and "CE" in Ahn et al., TURN
+    (arXiv, 2023).
+    """
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean of −log p_y."""

@@ -25,15 +25,21 @@ class ELRPlus(Method):
 
     Each network learns on mixed inputs. Its targets t are running averages of what the *other*
     network's weight average predicts for the inputs before mixing; labels and targets are mixed
-    like the inputs. Costs 8 forward units per sample and epoch: 3 for a step and 1 for the
-    targets, twice.
+    like the inputs.
+
+    Costs 8 forward units per sample and epoch: 3 for a step and 1 for the targets, twice.
 
     As in their code the networks take turns by the epoch, weight averages are in train mode when
-    they predict, and the prediction is the sum of the logits of the networks themselves.
+    they predict, and the prediction is the sum of the logits of the networks themselves (theirs is
+    half of it, with the same largest class).
 
     Deviations from the published code: ramps are shares of the steps of the first phase where
     theirs are numbers of steps, and a weight average starts as a copy of its network, theirs
-    with other random weights that the ramp soon overwrites.
+    with other random weights that the ramp soon overwrites. Clothing1M is not drawn anew, balanced
+    by label, for each epoch.
+
+    Source: Liu, Niles-Weed, Razavian & Fernandez-Granda, Early-Learning Regularization Prevents
+    Memorization of Noisy Labels, NeurIPS 2020, section 4 and appendix, and their code.
     """
 
     @dataclass(frozen=True)
@@ -43,29 +49,32 @@ class ELRPlus(Method):
         Attributes
         ----------
         beta : float
-            Momentum of the targets, in [0, 1). Default 0.7 (their CIFAR-10, Clothing1M and
-            WebVision setting); 0.9 on CIFAR-100.
+            Momentum of the targets, in [0, 1). Default 0.7; 0.9 on CIFAR-100. Source: their
+            code, 0.7 on CIFAR-10, Clothing1M and WebVision.
         lam : float
-            Weight λ of the regulariser. Default 3; 7 on CIFAR-100.
+            Weight λ of the regulariser. Default 3; 7 on CIFAR-100. Source: their code, 3 on
+            CIFAR-10, Clothing1M and WebVision.
         lam_ramp : float
             Share of the first phase's steps in which λ comes in, exp(−5(1 − x)²). Default 0:
-            at once; 0.4 on CIFAR-100 (their 40,000 of 98,000 steps).
+            at once; 0.4 on CIFAR-100. Source: their code, 40,000 of 98,000 steps on CIFAR-100.
         gamma : float
-            Momentum of the weight averages, in [0, 1). Default 0.997 (appendix); 0.999 on
-            Clothing1M (their code).
+            Momentum of the weight averages, in [0, 1). Default 0.997; 0.999 on Clothing1M.
+            Source: their appendix, and their code for Clothing1M.
         gamma_ramp : float
             Share of the first phase's steps in which γ comes in, exp(−5(1 − x)²). Default 0:
-            plain averaging, 1 − 1/(step + 1), until γ is reached (their Clothing1M and
-            WebVision setting); 0.5 on CIFAR-10 and 0.4 on CIFAR-100 (their 40,000 steps).
+            plain averaging, 1 − 1/(step + 1), until γ is reached; 0.5 on CIFAR-10 and 0.4 on
+            CIFAR-100. Source: their code, plain on Clothing1M and WebVision, 40,000 steps on CIFAR.
         alpha : float
-            Both parameters of mixup's Beta distribution. Default 1 (appendix); 0 for no mixup.
+            Both parameters of mixup's Beta distribution. Default 1; 0 for no mixup. Source: their
+            appendix.
         weighted_labels : bool
             Multiply the mixed labels by the mixed targets and normalise them before the
-            cross-entropy. Default False; True on CIFAR-100 (their code).
+            cross-entropy. Default False; True on CIFAR-100. Source: their code.
         storage : {"float32", "float16", "bfloat16"}
-            Type in which the two N × C arrays of targets are kept.
+            Type in which the two N × C arrays of targets are kept. Default "float32". Source:
+            theirs; the smaller types are ours.
         place : {"device", "cpu"}
-            Where they are kept.
+            Where they are kept. Default "device". Source: theirs; "cpu" is ours.
         """
 
         beta: float = 0.7

@@ -27,15 +27,22 @@ class UNICON(CoTraining):
 
     Before each network trains, all samples are ranked by the Jensen–Shannon divergence between
     the mean prediction of both networks and the given label, and every class keeps equally
-    many. Costs 20 + 16ρ forward units per sample and epoch, with ρ the share selected.
+    many.
 
     The published selection is the last one of the epoch, with one minus the divergence as score.
     On a frozen backbone the contrastive term cannot change the classifier: there it is computed
     on request only, and the event ``contrastive_term_left_out`` says so.
 
+    Costs 20 + 16ρ forward units per sample and epoch, with ρ the share selected; 6 in the warm-up.
+
     Deviations from the published code: no sample is selected twice (theirs can repeat sample 0
     when a class is small), networks are in eval mode for both rankings, last batches that are
-    smaller are not dropped, and the unlabelled batch is bounded.
+    smaller are not dropped, and the unlabelled batch is bounded. On Clothing1M theirs has no
+    warm-up, draws 1,000 batches for each epoch, trains twice on each selection, and passes only the
+    first 2B of the mixed inputs through the network; here it differs in ``alpha`` and ``lam_u`` only.
+
+    Source: Karim, Rizve, Rahnavard, Mian & Shah, UNICON: Combating Label Noise Through Uniform
+    Selection and Contrastive Learning, CVPR 2022, and their code.
     """
 
     @dataclass(frozen=True)
@@ -46,39 +53,44 @@ class UNICON(CoTraining):
         ----------
         warmup : int or None
             Epochs of cross-entropy first. Default None: a quarter of the first phase's,
-            rounded up (theirs: 10 of 350 on CIFAR-10, 30 on CIFAR-100).
+            rounded up. Source: ours, for short budgets; theirs is 10 of 350 on CIFAR-10, 30 on
+            CIFAR-100.
         d_u : float
-            Mean divergence above which the cut-off is lowered. Default 0.7 (section 4).
+            Mean divergence above which the cut-off is lowered. Default 0.7. Source: their
+            section 4.
         tau : float
-            By how much: a τ-th of the way to the smallest divergence. Default 5 (section 4).
+            By how much: a τ-th of the way to the smallest divergence. Default 5. Source: their
+            section 4.
         cutoff : {"as_coded", "as_published"}
             Whether the mean is compared with d_u in nats, where it never exceeds ln 2 = 0.693
-            and the rule never acts (their code), or in bits, where the published 0.7 can be
-            exceeded, as the paper means it to be. Default "as_coded".
+            and the rule never acts, or in bits, where the published 0.7 can be exceeded, as the
+            paper means it to be. Default "as_coded". Source: their code; "as_published" is ours.
         temperature : float
-            T of the sharpening. Default 0.5 (section 4).
+            T of the sharpening. Default 0.5. Source: their section 4.
         alpha : float
-            Both parameters of mixup's Beta distribution. Default 4; 0.5 on Clothing1M (their
-            code).
+            Both parameters of mixup's Beta distribution. Default 4; 0.5 on Clothing1M. Source:
+            their code.
         lam_u : float
-            Weight of the unlabelled loss. Default 30 (section 4); 0 on Clothing1M (their
-            code, which mixes unlabelled inputs in but has no unlabelled loss).
+            Weight of the unlabelled loss. Default 30; 0 on Clothing1M. Source: their section 4,
+            and their code for Clothing1M, which mixes unlabelled inputs in but has no unlabelled
+            loss.
         ramp : int
-            Epochs in which lam_u comes in, linearly. Default 16 (their code), or as many as
-            there are after the warm-up.
+            Epochs in which lam_u comes in, linearly. Default 16, or as many as there are after
+            the warm-up. Source: their code.
         lam_c : float
-            Weight of the contrastive loss. Default 0.025 (section 4).
+            Weight of the contrastive loss. Default 0.025. Source: their section 4.
         contrastive_temperature : float
-            Default 0.05 (their code).
+            Temperature of the contrastive loss. Default 0.05. Source: their code.
         lp_contrastive : bool
-            Compute the contrastive loss on a frozen backbone as well. Default False.
+            Compute the contrastive loss on a frozen backbone as well. Default False. Source: ours,
+            because theirs has no frozen backbone.
         max_unlabelled_ratio : float
             Bound of the unlabelled batch B/(2R), in labelled batches B. Default 4, which is
             reached when fewer than an eighth of the samples are below the cut-off; the event
-            ``unlabelled_batch_bounded`` says when it acts. Ours: a bound on memory.
+            ``unlabelled_batch_bounded`` says when it acts. Source: ours, a bound on memory.
         confidence_penalty : bool
             Add Σ p log p to the warm-up loss. Default False: theirs is on for asymmetric
-            noise only, which takes knowing the noise.
+            noise only, which takes knowing the noise. Source: their code.
         """
 
         lam_u: float = 30.0

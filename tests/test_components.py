@@ -25,6 +25,9 @@ from lnlbench.components.soft_labels import (
     uniform_prior_divergence,
 )
 
+COVERS = ("components",)
+
+
 LN2 = math.log(2.0)
 
 

@@ -22,6 +22,8 @@ from small_problem import (
 from lnlbench.errors import TrialError, UsageError
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
 
+COVERS = ("dividemix",)
+
 
 def epoch_batches(phase, first, networks_labelled):
     """Split an epoch's batches by the network that trained on them."""

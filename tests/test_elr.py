@@ -11,6 +11,8 @@ from torch.nn import functional
 from lnlbench.api import Batch
 from lnlbench.errors import UsageError
 
+COVERS = ("elr",)
+
 
 @pytest.fixture
 def elr():

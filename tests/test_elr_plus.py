@@ -11,6 +11,9 @@ from torch import nn
 
 from lnlbench.errors import UsageError
 
+COVERS = ("elr_plus",)
+
+
 CIFAR100 = {"beta": 0.9, "lam": 7.0, "lam_ramp": 0.4, "gamma_ramp": 0.4, "weighted_labels": True}
 
 

@@ -11,6 +11,7 @@ import torch
 from lnlbench.data.features import FeatureCache, FeatureKey, View
 from lnlbench.errors import CacheError
 
+COVERS = ("cache",)
 KEY = FeatureKey("data", "train", "backbone", "{}", View("plain"), "fp32")
 SHAPE = (300, 5)
 

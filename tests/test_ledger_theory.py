@@ -17,6 +17,7 @@ from small_problem import SmallProblem, start
 
 from lnlbench.ledger import cost_units
 
+COVERS = ("ce", "dividemix", "elr", "elr_plus", "gce", "turn", "unicon")
 N = 96
 
 

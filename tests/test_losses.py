@@ -14,6 +14,7 @@ from torch.nn import functional
 from lnlbench.components.losses import generalized_cross_entropy
 from lnlbench.errors import UsageError
 
+COVERS = ("ce", "gce")
 LABELS = torch.tensor([0, 2, 1, 1, 3])
 
 

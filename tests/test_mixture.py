@@ -11,6 +11,8 @@ from sklearn.mixture import GaussianMixture
 
 from lnlbench.components.mixture import DIVIDEMIX, TIGHT, clean_posterior, scale_to_unit
 
+COVERS = ("components",)
+
 
 def two_groups(seed=0, low=0.1, high=0.7, spread=(0.05, 0.1)):
     generator = np.random.default_rng(seed)

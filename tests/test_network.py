@@ -8,6 +8,8 @@ from lnlbench.ledger import COUNTERS, Ledger, cost_units
 from lnlbench.models.calibration import Execution
 from lnlbench.models.network import Network
 
+COVERS = ("tuning",)
+
 
 class Tiny(nn.Sequential):
     def __init__(self):

@@ -9,6 +9,7 @@ from lnlbench.errors import NoiseError
 from lnlbench.noise import check, corrupt, read_noise_file, save_noise_file
 from lnlbench.spec import NoiseSpec
 
+COVERS = ("noise:file",)
 SPEC = NoiseSpec("asymmetric", 0.4)
 CLEAN = np.tile(np.arange(10), 20)
 

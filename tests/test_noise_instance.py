@@ -16,6 +16,7 @@ from lnlbench.noise.inputs import chunks, standardised
 from lnlbench.noise.instance import flip_rates, instance, target_probabilities
 from lnlbench.spec import DatasetSpec, NoiseSpec
 
+COVERS = ("noise:instance",)
 DIGITS = Digits().load(DatasetSpec("digits"), None).train
 
 

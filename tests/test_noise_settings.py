@@ -10,6 +10,9 @@ from lnlbench.noise.maps import block_map, next_map, resolve_map, superclass_map
 from lnlbench.noise.settings import resolve
 from lnlbench.spec import NoiseSpec
 
+COVERS = ("noise:asymmetric",)
+
+
 # The coarse label of each fine label, as in the official files (20 superclasses in alphabetical order).
 COARSE_TEXT = (
     "4 1 14 8 0 6 7 7 18 3 3 14 9 18 7 11 3 9 7 11 6 11 5 10 7 6 13 15 3 15 0 11 1 10 12 14 16 9 11 5 "

@@ -13,6 +13,8 @@ from lnlbench.noise.maps import cifar10_map
 from lnlbench.noise.uniform import asymmetric, corrupted_count, draw_samples, symmetric
 from lnlbench.spec import NoiseSpec
 
+COVERS = ("noise:symmetric", "noise:asymmetric")
+
 
 def run(spec, clean, classes, seed=0, dataset="d", family="custom", **kwargs):
     return corrupt(spec, clean, classes, dataset=dataset, family=family, seed=seed, **kwargs)

@@ -11,6 +11,7 @@ from lnlbench.record import Status
 from lnlbench.trial import attempt_trial, prepare_problem, run_trial, summarise
 from lnlbench.workspace import Setting, Workspace
 
+COVERS = ("trial",)
 SMALL = ["train_per_class=12", "test_per_class=6", "image_size=32", "lp.epochs=3", "fft.epochs=1"]
 
 

@@ -17,6 +17,8 @@ from lnlbench.components.losses import generalized_cross_entropy
 from lnlbench.errors import UsageError
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
 
+COVERS = ("turn",)
+
 
 def probed(**params):
     """TURN after its first step, at the start of the second."""

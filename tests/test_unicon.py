@@ -23,6 +23,8 @@ from torch import nn
 
 from lnlbench.errors import UsageError
 
+COVERS = ("unicon",)
+
 
 def projection_like(projection):
     """An ordinary copy of a projection head."""

@@ -2,6 +2,15 @@
 
 A noise file is an npz archive without pickles: ``labels`` (int64 [N]) and ``metadata`` (JSON
 text). Random generators may change between versions of numpy; a noise file does not.
+
+No deviations known.
+
+Source: ours.
+
+Options
+-------
+path : str
+    The file. Default None: it must be given, as in ``file:PATH``. Source: ours.
 """
 
 from __future__ import annotations

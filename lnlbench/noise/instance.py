@@ -64,6 +64,23 @@ def instance(
     Sample i flips with probability q_i (:func:`flip_rates`), to a class drawn from the softmax
     of x_i · W over the classes other than its own.
 
+    No deviations known.
+
+    Source: Cheng et al., Learning with Instance-Dependent Label Noise: A Sample Sieve Approach,
+    ICLR 2021; Xia et al., Part-dependent Label Noise, NeurIPS 2020; Ahn et al., TURN (arXiv,
+    2023), appendix A.2.
+
+    Options
+    -------
+    W : {"shared", "per_class"}
+        One projection for all samples, or one for each clean class. Default "shared". Source:
+        Cheng et al.; "per_class" is Xia et al.
+    input : {"uint8", "standardised"}
+        Raw pixels, or each dimension standardised over the samples. Default "uint8". Source:
+        Cheng et al.; "standardised" is ours, against flips that all go to a few classes.
+    std : float
+        Standard deviation of the flip rates before truncation. Default 0.1. Source: Cheng et al.
+
     Parameters
     ----------
     clean : int64 array of shape [N]

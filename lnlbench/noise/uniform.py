@@ -26,6 +26,18 @@ def draw_samples(rate: float, samples: int, stream: np.random.Generator) -> Inde
 def symmetric(clean: Labels, classes: int, rate: float, variant: str, stream: np.random.Generator) -> Labels:
     """Give exactly ⌈rN⌉ random samples a uniformly random label.
 
+    Deviations from the published code: theirs rounds rN down, which is one sample fewer where rN is no
+    whole number.
+
+    Source: the published code of DivideMix, ELR and UNICON; Ahn et al., TURN (arXiv, 2023),
+    appendix A.2.
+
+    Options
+    -------
+    variant : {"inclusive", "exclusive"}
+        Whether a draw may return the true class. Default "inclusive". Source: DivideMix, ELR and
+        UNICON; "exclusive" is the other convention of the field.
+
     Parameters
     ----------
     clean : int64 array of shape [N]
@@ -57,6 +69,20 @@ def asymmetric(clean: Labels, target: Labels, rate: float, stream: np.random.Gen
     As in the published code, samples are drawn from the whole set and looked up by clean label,
     so no label changes twice, and a class that maps to itself keeps its labels: CIFAR-10, where
     5 of 10 classes change, realises about r / 2.
+
+    Deviations from the published code: on CIFAR-100 the commonly used code shifts labels inside
+    blocks of five consecutive class numbers, of which only 6 in 100 pairs share a superclass
+    (``block5``); the default is what the papers describe. Theirs rounds rN down.
+
+    Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017; Ahn et
+    al., TURN (arXiv, 2023), appendix A.2.
+
+    Options
+    -------
+    map : str, sequence or mapping
+        The class that each class is mistaken for. Default None: ``cifar10`` on CIFAR-10,
+        ``superclass`` on CIFAR-100 and ``next`` elsewhere. Source: Patrini et al. for CIFAR, as
+        DivideMix, ELR, UNICON and TURN describe it; ``next`` and maps of the user's are ours.
 
     Parameters
     ----------
