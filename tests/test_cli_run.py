@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lnlbench
+from lnlbench import registry
 from lnlbench.cli import main
 from lnlbench.errors import ExitCode
 
@@ -50,6 +51,7 @@ def run(tmp_path, cache, monkeypatch, capsys):
     Path("small.toml").write_text(GRID)
 
     def call(*options, executor="inline", grid="small.toml"):
+        registry.methods.cache_clear()  # as in a process of its own
         arguments = ["run", "--grid", grid, "--cache-dir", str(cache), "--cpus-per-trial", "1"]
         code = main([*arguments, "--executor", executor, *options])
         captured = capsys.readouterr()
