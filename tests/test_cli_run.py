@@ -196,6 +196,12 @@ def test_a_dry_run_says_what_is_missing(run):
     assert "lnlbench data fetch cifar10" in out
 
 
+def test_filters_that_leave_nothing_have_an_exit_code_of_their_own(run):
+    code, _, err = run("--where", "tuning=lp", "--where", "method=turn", grid="quickstart")
+    assert code == ExitCode.NOTHING_SELECTED
+    assert "method=turn" in err
+
+
 def npz(path, **arrays):
     base = {
         "x_train": np.zeros((20, 8, 8, 3), np.uint8),
@@ -225,7 +231,7 @@ def npz(path, **arrays):
         (["--set", "dataset=features:x.npz", "--set", "tuning=fft"], 2, "cannot be fine-tuned"),
         (["--where", "method=turn"], 2, "turn"),
         (["--where", "metod=ce"], 2, "Did you mean 'method'"),
-        (["--where", "seed=5"], 5, "seed"),
+        (["--where", "seed=5"], 2, "no seed '5'"),
         (["--seeds", "x"], 2, "seeds"),
         (["--jobs", "2"], 2, "one trial at a time"),
         (["--plugin", "nowhere.py"], 2, "nowhere.py"),
