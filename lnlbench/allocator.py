@@ -1,14 +1,15 @@
 """Let the C allocator keep the memory of large tensors between training steps.
 
 By default glibc maps every allocation above a few megabytes afresh and unmaps it when it is
-freed. Each training step then pays for hundreds of thousands of page faults: on the CPU this
-costs several times more than the arithmetic of a small convolutional network (measured by
-``python -m lnlbench.benchmarks.perf``). Keeping freed memory costs nothing but the memory.
+freed. Each training step then pays for hundreds of thousands of page faults, which can cost more
+than the arithmetic of a small convolutional network (``python -m lnlbench.benchmarks.perf fft``
+measures it). Freed memory is therefore kept during a trial, and given back after it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 
 # From glibc's malloc.h.
@@ -35,3 +36,13 @@ def keep_freed_memory() -> bool:
         and mallopt(_TRIM_THRESHOLD, -1)
         and mallopt(_TOP_PAD, 64 * 2**20)
     )
+
+
+def return_freed_memory() -> None:
+    """Give what was kept back to the system, between trials.
+
+    Kept memory gets fragmented; without this a worker would grow with every trial.
+    """
+    gc.collect()  # networks and the factories of their backbones refer to each other
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lnlbench.allocator import return_freed_memory
 from lnlbench.api import Method, Skip, Task
 from lnlbench.data.augment import recipe_for
 from lnlbench.data.features import CachedFeatures, View
@@ -53,6 +54,8 @@ def attempt_trial(spec: TrialSpec, workspace: Workspace) -> Record:
             trace=traceback.format_exc(),
             started=started,
         )
+    finally:
+        return_freed_memory()
 
 
 def failure(

@@ -75,7 +75,9 @@ def test_fine_tuning_a_frozen_backbone_is_probing(workspace, tmp_path):
         )
     )
     registry.methods().add_path(str(plugin))
-    same = ["fft.epochs=2", "lp.epochs=2", "fft.lr=0.01", "fft.optimizer=sgd", "fft.augmentation=none"]
+    same = ["fft.augmentation=none"]
+    for kind in ("lp", "fft"):
+        same += [f"{kind}.epochs=2", f"{kind}.lr=0.01", f"{kind}.optimizer=sgd"]
     tuned = run_trial(spec("frozen_backbone", "fft", sets=[*same, "fft.batch_norm=update"]), workspace)
     probed = run_trial(spec("ce", "lp", sets=same), workspace)
     assert [entry["test"] for entry in tuned.history] == [entry["test"] for entry in probed.history]
