@@ -27,10 +27,8 @@ from lnlbench.models.backbone import Backbone
 
 # A rival has to be this much faster than plain float32 to be worth its different rounding.
 MARGIN = 1.1
-_PROBE_BATCH = 16
+_PROBE_BATCH = 64
 _REPEATS = 3
-# A candidate this much slower than the best one in its first repeat gets no second one.
-_HOPELESS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +133,22 @@ def _measure(backbone: Backbone, precision: str, device: torch.device) -> dict[E
     precisions = automatic if precision == "auto" else (precision,)
     candidates = [Execution(p, layout) for p in precisions for layout in (False, True)]
     size = backbone.preprocessing.size
-    speeds: dict[Execution, float] = {}
+    best = dict.fromkeys(candidates, float("inf"))
     with torch.random.fork_rng():
         images = torch.zeros(_PROBE_BATCH, 3, size, size, device=device)
-        for candidate in candidates:
-            module = candidate.prepare(copy.deepcopy(backbone.module).to(device)).train()
-            inputs = images
-            if candidate.channels_last:
-                inputs = images.contiguous(memory_format=torch.channels_last)
-            durations: list[float] = []
-            best = max(speeds.values(), default=0.0)
-            for _ in range(1 + _REPEATS):
+        modules = {c: c.prepare(copy.deepcopy(backbone.module).to(device)).train() for c in candidates}
+        # In turns, so that other work on the machine hits every candidate; the first turn warms up.
+        for turn in range(1 + _REPEATS):
+            for candidate, module in modules.items():
+                inputs = images
+                if candidate.channels_last:
+                    inputs = images.contiguous(memory_format=torch.channels_last)
                 started = time.perf_counter()
                 with candidate.autocast(device):
                     output = module(inputs)
                 output.float().sum().backward()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
-                durations.append(time.perf_counter() - started)
-                # The first repeat warms up and does not count.
-                if len(durations) > 1 and _PROBE_BATCH / durations[-1] * _HOPELESS < best:
-                    break
-            speeds[candidate] = _PROBE_BATCH / min(durations[1:])
-    return speeds
+                if turn:
+                    best[candidate] = min(best[candidate], time.perf_counter() - started)
+    return {candidate: _PROBE_BATCH / seconds for candidate, seconds in best.items()}
