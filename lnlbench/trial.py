@@ -115,18 +115,7 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
                 if isinstance(splits.train, FeatureInputs):
                     probed = splits.train
             with clocks("setup"):
-                for network in model.networks:
-                    network.freeze(phase_spec.kind == "lp", statistics=phase_spec.batch_norm == "frozen")
-                phase = Phase(
-                    phase_spec,
-                    number,
-                    inputs=splits.train,
-                    cached_plain=probed,
-                    labels=problem.train_labels,
-                    classes=problem.classes,
-                    device=workspace.device,
-                    seed=derive_seed("training", spec.seed, spec.dataset.label, spec.noise.label),
-                )
+                phase = model.start_phase(number, phase_spec, splits, probed, training_seed(spec))
                 method.begin_phase(phase)
             for epoch in range(phase_spec.epochs):
                 before = clocks.read("train"), clocks.read("evaluation")
@@ -275,6 +264,11 @@ def prepare_problem(spec: TrialSpec, workspace: Workspace) -> Problem:
     )
 
 
+def training_seed(spec: TrialSpec) -> int:
+    """Return the seed of a trial's batches and views; all methods see the same ones."""
+    return derive_seed("training", spec.seed, spec.dataset.label, spec.noise.label)
+
+
 class Model:
     """Makes the networks of a trial, and knows what they are fed.
 
@@ -324,6 +318,36 @@ class Model:
         )
         self.networks.append(network)
         return network
+
+    def start_phase(
+        self, number: int, phase_spec: PhaseSpec, splits: Splits, probed: FeatureInputs | None, seed: int
+    ) -> Phase:
+        """Freeze the networks as a phase says, and return the phase.
+
+        Parameters
+        ----------
+        number : int
+            Which phase of the trial, from 0.
+        phase_spec : PhaseSpec
+        splits : Splits
+            What the networks are fed.
+        probed : FeatureInputs or None
+            What cached linear probing was fed, in this phase or an earlier one.
+        seed : int
+            Of the trial's training, see :func:`training_seed`.
+        """
+        for network in self.networks:
+            network.freeze(phase_spec.kind == "lp", statistics=phase_spec.batch_norm == "frozen")
+        return Phase(
+            phase_spec,
+            number,
+            inputs=splits.train,
+            cached_plain=probed,
+            labels=self.problem.train_labels,
+            classes=self.problem.classes,
+            device=self.workspace.device,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,8 @@ from lnlbench.data.inputs import FeatureInputs
 from lnlbench.ledger import Ledger
 from lnlbench.models.network import Network
 from lnlbench.phase import EVALUATION_BATCH, Phase
-from lnlbench.seeding import derive_seed
 from lnlbench.spec import NoiseSpec, TrialSpec
-from lnlbench.trial import Model, Problem, Splits, accuracy, make_inputs
+from lnlbench.trial import Model, Problem, Splits, accuracy, make_inputs, training_seed
 from lnlbench.workspace import Workspace
 
 
@@ -148,18 +147,7 @@ class Rehearsal:
                 probed = self.splits.train
             if number < first[0]:
                 continue
-            for network in self.networks:
-                network.freeze(phase_spec.kind == "lp")
-            phase = Phase(
-                phase_spec,
-                number,
-                inputs=self.splits.train,
-                cached_plain=probed,
-                labels=self.problem.train_labels,
-                classes=self.problem.classes,
-                device=self.workspace.device,
-                seed=derive_seed("training", self.spec.seed, self.spec.dataset.label, self.spec.noise.label),
-            )
+            phase = self.model.start_phase(number, phase_spec, self.splits, probed, training_seed(self.spec))
             self.method.begin_phase(phase)
             if resume and number == resume.phase:
                 # As other people's checkpoints are read: tensors, numbers and strings, but no code.
