@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,17 +103,21 @@ def find_missing(plan: Plan, setting: Setting) -> list[str]:
     """Return what data and weights the plan needs that are not on this machine, as sentences."""
     specs = [planned.spec for planned in plan.planned if planned.skip is None]
     missing: dict[str, None] = {}
-    for dataset in dict.fromkeys(spec.dataset for spec in specs):
-        scheme, path = split_reference(dataset.name)
-        reason = registry.datasets().load(scheme)().missing(path, setting.data)
-        if reason:
-            missing[reason] = None
+    missing.update(dict.fromkeys(_missing_data(specs, setting)))
     for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
         scheme, reference = split_reference(backbone.name)
         reason = registry.backbones().load(scheme)().missing(reference, backbone)
         if reason:
             missing[reason] = None
     return list(missing)
+
+
+def _missing_data(specs: Iterable[TrialSpec], setting: Setting) -> Iterator[str]:
+    for dataset in dict.fromkeys(spec.dataset for spec in specs):
+        scheme, path = split_reference(dataset.name)
+        reason = registry.datasets().load(scheme)().missing(path, setting.data)
+        if reason:
+            yield reason
 
 
 def needs_backbone(spec: TrialSpec) -> bool:
@@ -130,11 +134,8 @@ def preflight(specs: Iterable[TrialSpec], workspace: Workspace) -> None:
         For data or weights that are missing or unreadable, and for noise that is impossible.
     """
     specs = tuple(specs)
-    for part in dict.fromkeys(spec.dataset for spec in specs):
-        scheme, path = split_reference(part.name)
-        reason = registry.datasets().load(scheme)().missing(path, workspace.setting.data)
-        if reason:
-            raise DataError(reason)
+    for reason in _missing_data(specs, workspace.setting):
+        raise DataError(reason)
     for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
         workspace.backbone(backbone)  # hub weights are downloaded here, once, if they can be
     for dataset_spec, noise_spec in dict.fromkeys((spec.dataset, spec.noise) for spec in specs):

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lnlbench.cli.health import CHECKS, REINSTALL, Folders, Level
-from lnlbench.cli.options import RUNS
+from lnlbench.cli.options import RUNS, cache_option, data_option
 from lnlbench.errors import ExitCode, LnlbenchError
 
 _MARKS = {Level.FINE: "✓", Level.WARNING: "!", Level.BROKEN: "✗"}
@@ -41,15 +41,8 @@ class Diagnosis:
 
 
 @click.command("doctor")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar="LNLBENCH_DATA",
-    help="Data folder [env: LNLBENCH_DATA].",
-)
-@click.option(
-    "--cache-dir", type=click.Path(path_type=Path), help="Cache for features [env: LNLBENCH_CACHE]."
-)
+@data_option
+@cache_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Folder for results."
 )

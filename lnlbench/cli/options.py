@@ -21,6 +21,15 @@ out_option = click.option(
     "--out", type=click.Path(path_type=Path), help="Folder with results [default: the only one in ./runs]."
 )
 grid_option = click.option("--grid", help="Name of a grid; without --out, results are in ./runs/GRID.")
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="LNLBENCH_DATA",
+    help="Data folder [env: LNLBENCH_DATA].",
+)
+cache_option = click.option(
+    "--cache-dir", type=click.Path(path_type=Path), help="Cache for features [env: LNLBENCH_CACHE]."
+)
 where_option = click.option(
     "--where",
     "conditions",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lnlbench.cli.options import RUNS, grid_name, where_option
+from lnlbench.cli.options import RUNS, cache_option, data_option, grid_name, where_option
 from lnlbench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -34,15 +34,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("--retry", type=click.Choice(["failed", "stale", "all"]), help="Also run these trials again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results [default: runs/GRID].")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar="LNLBENCH_DATA",
-    help="Data folder [env: LNLBENCH_DATA].",
-)
-@click.option(
-    "--cache-dir", type=click.Path(path_type=Path), help="Cache for features [env: LNLBENCH_CACHE]."
-)
+@data_option
+@cache_option
 @click.option(
     "--plugin", "plugins", multiple=True, metavar="FILE.py[:CLASS]", help="A method that is not installed."
 )
@@ -91,7 +84,8 @@ def command(
         raise UsageError(
             "--executor inline runs one trial at a time, here.", "Drop --jobs and --ray-address."
         )
-    references = tuple(_absolute(registry.methods().add_path(plugin).path, plugin) for plugin in plugins)
+    for plugin in plugins:
+        registry.methods().add_path(plugin)
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     out = out or RUNS / grid_name(grid)
     device, gpus = _device(gpus_per_trial)
@@ -99,7 +93,7 @@ def command(
     setting = Setting(
         data=data.absolute() if data else None,
         cache=(cache_dir or default_cache_folder()).absolute(),
-        plugins=references,
+        plugins=tuple(registry.references()),
         device=device,
         threads=cpus_per_trial or max(1, cores // jobs),
         executor=executor,
@@ -145,13 +139,6 @@ def command(
                     finished=finished,
                 )
     return _report(store, plan, out)
-
-
-def _absolute(path: Path | None, reference: str) -> str:
-    """Return a plugin reference that works from any working directory."""
-    _, separator, name = reference.rpartition(":")
-    assert path is not None  # it was given by path
-    return f"{path.absolute()}:{name}" if separator and not name.endswith(".py") else str(path.absolute())
 
 
 def _device(gpus_per_trial: float | None) -> tuple[str, float]:
