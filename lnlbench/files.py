@@ -32,8 +32,15 @@ class Damaged(NamedTuple):
     reason: str
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there in full or not at all, even after a power failure.
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file so that it is there in full or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+    durable : bool, default True
+        Wait for the disk, so that this holds after a power failure too.
 
     Raises
     ------
@@ -44,18 +51,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with temporary.open("xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_checked(path: Path, payload: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ from lnlbench.errors import DataError, UsageError
 from lnlbench.plan import Plan
 from lnlbench.record import Record, Status
 from lnlbench.spec import TrialSpec, split_reference
+from lnlbench.splits import required_views
 from lnlbench.store import Store
-from lnlbench.trial import attempt_trial, required_views
+from lnlbench.trial import attempt_trial
 from lnlbench.workspace import Setting, Workspace
 
 if TYPE_CHECKING:

@@ -6,46 +6,57 @@ data → noise → networks → phases (inputs → epochs → evaluation) → re
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
+from lnlbench._version import __version__
 from lnlbench.allocator import return_freed_memory
 from lnlbench.api import Method, Skip, Task
-from lnlbench.data.augment import recipe_for
-from lnlbench.data.features import CachedFeatures, View
+from lnlbench.checkpoint import Checkpoints
 from lnlbench.data.inputs import FeatureInputs, Inputs
-from lnlbench.data.source import Dataset
-from lnlbench.data.split import split_validation
 from lnlbench.environment import describe_environment
 from lnlbench.errors import LnlbenchError, TrialError, UsageError
 from lnlbench.ledger import Ledger
-from lnlbench.models.calibration import Execution
-from lnlbench.models.network import Network
-from lnlbench.noise import NoiseReport, corrupt, raw_inputs
+from lnlbench.model import Model
 from lnlbench.phase import EVALUATION_BATCH, Phase
+from lnlbench.problem import Problem, prepare_problem
 from lnlbench.record import Record, Status
 from lnlbench.seeding import derive_seed
 from lnlbench.selection import measure_selection
 from lnlbench.spec import PhaseSpec, TrialSpec
+from lnlbench.splits import Splits, make_splits
 from lnlbench.timing import Clocks
 from lnlbench.workspace import Workspace
 
+Entry = dict[str, Any]  # what an epoch gave
 
-def attempt_trial(spec: TrialSpec, workspace: Workspace) -> Record:
+
+def attempt_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
     """Run a trial and return its record; a failure is a record too.
 
     Whatever a plugin raises is caught here, and nowhere else: one broken trial must not take
     the others along, and its reason must not get lost.
+
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        See :func:`run_trial`.
+
+    Raises
+    ------
+    StopTrial
+        What ``on_epoch`` raises to end a trial that has not failed.
     """
     started = _now()
     try:
-        return run_trial(spec, workspace)
-    except Exception as error:  # noqa: BLE001
+        return run_trial(spec, workspace, on_epoch)
+    # A plugin that calls sys.exit() must not end the worker, which other trials need.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         return failure(
             spec,
             type(error).__name__,
@@ -56,6 +67,10 @@ def attempt_trial(spec: TrialSpec, workspace: Workspace) -> Record:
         )
     finally:
         return_freed_memory()
+
+
+class StopTrial(BaseException):
+    """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
 
 
 def failure(
@@ -73,14 +88,19 @@ def failure(
     )
 
 
-def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
-    """Run one trial.
+def run_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
+    """Run one trial, from its last checkpoint if there is one.
 
     Parameters
     ----------
     spec : TrialSpec
     workspace : Workspace
         Data, weights and caches of this process.
+    on_epoch : callable, optional
+        Called after each epoch, when its checkpoint is saved, with what the epoch gave: an
+        entry of ``Record.history``. May raise :class:`StopTrial`.
 
     Returns
     -------
@@ -92,353 +112,262 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
     LnlbenchError
         If the trial cannot be run as specified.
     """
-    started = _now()
-    clocks, ledger = Clocks(workspace.device), Ledger()
-    torch.set_num_threads(workspace.setting.threads)
-    with clocks("wall"):
-        with clocks("setup"):
-            problem = prepare_problem(spec, workspace)
-            method_class, code = workspace.method(spec.method.name)
+    checkpoints = Checkpoints(workspace.setting.checkpoints)
+    trial = Trial(spec, workspace)
+    for entry in trial.epochs(checkpoints.load(spec.trial_id, trial.identity)):
+        if trial.finished < spec.epochs:
+            checkpoints.save(spec.trial_id, trial.identity, trial.state())
+        if on_epoch is not None:
+            on_epoch(entry)
+    return trial.record()
+
+
+class Trial:
+    """One trial, an epoch at a time; it can be saved after any epoch, and continued.
+
+    Parameters
+    ----------
+    spec : TrialSpec
+    workspace : Workspace
+    method_class : type of Method, optional
+        Instead of the registered method of the spec's name.
+    problem : Problem, optional
+        Instead of the one that the spec describes.
+
+    Attributes
+    ----------
+    method : Method
+    model : Model
+        Its networks.
+    ledger : Ledger
+    clocks : Clocks
+    history : list of dict
+        An entry per finished epoch, see :class:`lnlbench.record.Record`.
+    phase : Phase
+        The one that runs.
+    splits : Splits
+        What the networks are fed in it.
+    """
+
+    phase: Phase
+    splits: Splits
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        workspace: Workspace,
+        *,
+        method_class: type[Method] | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        self.spec = spec
+        self.workspace = workspace
+        self.started = _now()
+        self.clocks, self.ledger = Clocks(workspace.device), Ledger()
+        self.history: list[Entry] = []
+        self.events: dict[str, int] = {}
+        self._extractions: list[dict[str, Any]] = []
+        self._continued: list[dict[str, Any]] = []
+        torch.set_num_threads(workspace.setting.threads)
+        with self.clocks("setup"):
+            self.problem = problem or prepare_problem(spec, workspace)
+            self._code: dict[str, str] = {}
+            if method_class is None:
+                method_class, self._code = workspace.method(spec.method.name)
             declined = method_class.supports(spec)
             if isinstance(declined, Skip):
                 raise UsageError(f"{spec.method.name} declines this trial: {declined.reason}.")
-            method = method_class.create(spec.method)
-            model = Model(spec, workspace, problem, ledger)
-            method.setup(Task(problem.train_labels, problem.classes, workspace.device, model.network))
-        history: list[dict[str, Any]] = []
-        events: dict[str, int] = {}
-        cached: list[CachedFeatures] = []
-        probed: FeatureInputs | None = None  # what linear probing saw, for a phase that follows
-        for number, phase_spec in enumerate(spec.phases):
-            with clocks("features"):
-                splits = make_inputs(phase_spec, type(method), model, cached, ledger)
-                if isinstance(splits.train, FeatureInputs):
-                    probed = splits.train
-            with clocks("setup"):
-                phase = model.start_phase(number, phase_spec, splits, probed, training_seed(spec))
-                method.begin_phase(phase)
-            for epoch in range(phase_spec.epochs):
-                before = clocks.read("train"), clocks.read("evaluation")
-                phase.start_epoch(epoch)
-                with clocks("train"):
-                    for network in model.networks:
-                        network.train()
-                    method.epoch(phase)
-                    loss = phase.end_epoch()
-                with clocks("evaluation"), ledger.bucket("evaluation"):
-                    for network in model.networks:
-                        network.eval()
-                    entry = {
-                        "phase": phase_spec.kind,
-                        "epoch": epoch,
-                        "loss": loss,
-                        "validation": accuracy(method, splits.validation, problem.validation_labels),
-                        "test": accuracy(method, splits.test, problem.test_labels),
-                    }
-                entry["train_s"] = clocks.read("train") - before[0]
-                entry["eval_s"] = clocks.read("evaluation") - before[1]
-                if phase.selection is not None and problem.true_labels is not None:
-                    entry["selection"] = measure_selection(
-                        phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
-                    )
-                history.append(entry)
-            for event, times in phase.events.items():
-                events[event] = events.get(event, 0) + times
-    selections = [entry["selection"] for entry in history if "selection" in entry]
-    return Record(
-        spec,
-        Status.DONE,
-        metrics=summarise(history),
-        history=history,
-        times={
-            "setup_s": clocks.read("setup"),
-            "features_s": sum(entry.seconds for entry in cached),
-            "features_shared": not all(entry.fresh for entry in cached),
-            "train_s": clocks.read("train"),
-            "eval_s": clocks.read("evaluation"),
-            "wall_s": sum(clocks.seconds.values()),
-        },
-        ledger=ledger.to_dict(),
-        selection=selections[-1] if selections else None,
-        noise=problem.noise.to_dict(),
-        events=events,
-        data={
-            "fingerprint": problem.dataset.fingerprint,
-            "classes": problem.classes,
-            "train": len(problem.train_labels),
-            "validation": len(problem.validation_labels),
-            "test": len(problem.test_labels),
-        },
-        execution={
-            "device": str(workspace.device),
-            "precision": model.execution.precision,
-            "layout": "channels_last" if model.execution.channels_last else "contiguous",
-            "threads": workspace.setting.threads,
-            "feature_threads": sorted({entry.threads for entry in cached}),
-            "executor": workspace.setting.executor,
-            "jobs": workspace.setting.jobs,
-            "shared_device": workspace.setting.jobs > 1,
-        },
-        environment=describe_environment(),
-        plugin={**code, "backbone": model.fingerprint},
-        started=started,
-        finished=_now(),
-    )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Data and labels of a trial; only the runner sees all of it.
-
-    Attributes
-    ----------
-    train_rows, validation_rows : torch.Tensor, int64
-        Rows of the data set's training split; validation rows count in its own validation
-        split where it has one.
-    validation_part : {"train", "validation"}
-        The split that ``validation_rows`` point into.
-    train_labels, validation_labels, test_labels : torch.Tensor, int64
-        As given: the first two are noisy (the second unless asked otherwise).
-    true_labels : ndarray or None
-        Clean labels of the training rows; None where nobody knows them.
-    """
-
-    dataset: Dataset
-    train_rows: torch.Tensor
-    validation_rows: torch.Tensor
-    validation_part: str
-    train_labels: torch.Tensor
-    validation_labels: torch.Tensor
-    test_labels: torch.Tensor
-    true_labels: np.ndarray | None
-    noise: NoiseReport
+            features = self.problem.dataset.train.features
+            self.model = Model(
+                spec.backbone,
+                classes=self.problem.classes,
+                seed=spec.seed,
+                precision=spec.precision,
+                workspace=workspace,
+                ledger=self.ledger,
+                given_features=None if features is None else features.shape[1],
+            )
+            self.method = method_class.create(spec.method)
+            self.method.setup(
+                Task(self.problem.train_labels, self.problem.classes, workspace.device, self.model.network)
+            )
 
     @property
-    def classes(self) -> int:
-        """Number of classes, C."""
-        return len(self.dataset.classes)
+    def finished(self) -> int:
+        """Number of finished epochs, over all phases."""
+        return len(self.history)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued: code, data and weights."""
+        return {
+            "version": __version__,
+            "method": self._code.get("fingerprint", ""),
+            "backbone": self.model.fingerprint,
+            "data": self.problem.dataset.fingerprint,
+            "execution": [self.model.execution.precision, self.model.execution.channels_last],
+            "device": self.workspace.device.type,
+        }
 
-def prepare_problem(spec: TrialSpec, workspace: Workspace) -> Problem:
-    """Load the data, corrupt the labels and hold out validation samples (protocol, section 1)."""
-    dataset = workspace.dataset(spec.dataset)
-    clean = dataset.train.labels
-    classes = len(dataset.classes)
-
-    def noisy(part: str) -> Any:
-        split = getattr(dataset, part)
-        return corrupt(
-            spec.noise,
-            split.labels,
-            classes,
-            dataset=dataset.name,
-            family=dataset.family,
-            seed=spec.seed,
-            inputs=raw_inputs(split) if spec.noise.type == "instance" else None,
-            part=part,
-        )
-
-    # The whole training set is corrupted before it is split, so that the corruption depends on
-    # (data set, noise, seed) alone, and validation labels are as noisy as training labels.
-    corrupted = noisy("train")
-    if dataset.validation is None:
-        train, held_out = split_validation(
-            clean, spec.dataset.validation_fraction, dataset=dataset.name, seed=spec.seed
-        )
-        part, source = "train", (clean if spec.dataset.validation_labels == "clean" else corrupted.labels)
-    else:
-        train, held_out = np.arange(len(clean)), np.arange(len(dataset.validation))
-        part = "validation"
-        keep = spec.dataset.validation_labels == "clean" or spec.noise.type in ("real", "none")
-        source = dataset.validation.labels if keep else noisy("validation").labels
-    return Problem(
-        dataset=dataset,
-        train_rows=torch.from_numpy(train),
-        validation_rows=torch.from_numpy(held_out),
-        validation_part=part,
-        train_labels=torch.from_numpy(corrupted.labels[train]),
-        validation_labels=torch.from_numpy(source[held_out]),
-        test_labels=torch.from_numpy(dataset.test.labels),
-        true_labels=None if spec.noise.type == "real" else clean[train],
-        noise=corrupted.report,
-    )
-
-
-def training_seed(spec: TrialSpec) -> int:
-    """Return the seed of a trial's batches and views; all methods see the same ones."""
-    return derive_seed("training", spec.seed, spec.dataset.label, spec.noise.label)
-
-
-class Model:
-    """Makes the networks of a trial, and knows what they are fed.
-
-    Attributes
-    ----------
-    networks : list of Network
-        All that the method has asked for.
-    execution : Execution
-        Precision and layout; the default for a data set of features, which has no backbone.
-    """
-
-    def __init__(self, spec: TrialSpec, workspace: Workspace, problem: Problem, ledger: Ledger) -> None:
-        self.spec = spec
-        self.workspace = workspace
-        self.problem = problem
-        self.ledger = ledger
-        self.networks: list[Network] = []
-        features = problem.dataset.train.features
-        if features is not None:
-            self.backbone = None
-            self.execution = Execution()
-            self.feature_dim, self.fingerprint = features.shape[1], ""
-        else:
-            self.backbone = workspace.backbone(spec.backbone, spec.seed)
-            self.execution = workspace.execution(spec.backbone, spec.seed, spec.precision)
-            self.feature_dim, self.fingerprint = self.backbone.feature_dim, self.backbone.fingerprint
-
-    def network(self, number: int) -> Network:
-        """Return a new network whose initial weights depend on (seed, backbone, classes, number)."""
-        spec, classes = self.spec, self.problem.classes
-        seed = derive_seed("head", spec.seed, spec.backbone.label, classes, number)
-        with torch.random.fork_rng(devices=[]):  # the layer's own initialisation is drawn over
-            head = nn.Linear(self.feature_dim, classes)
-        generator = torch.Generator().manual_seed(seed)
-        bound = self.feature_dim**-0.5  # PyTorch's default for a linear layer
-        with torch.no_grad():
-            for parameter in (head.weight, head.bias):
-                parameter.uniform_(-bound, bound, generator=generator)
-        # Networks trained from scratch differ in their backbones as well.
-        start = spec.seed if number == 0 else derive_seed("backbone", spec.seed, number)
-        network = Network(
-            head,
-            lambda: self.workspace.fresh_backbone(spec.backbone, start),
-            ledger=self.ledger,
-            device=self.workspace.device,
-            execution=self.execution,
-        )
-        self.networks.append(network)
-        return network
-
-    def start_phase(
-        self, number: int, phase_spec: PhaseSpec, splits: Splits, probed: FeatureInputs | None, seed: int
-    ) -> Phase:
-        """Freeze the networks as a phase says, and return the phase.
+    def epochs(self, saved: Mapping[str, Any] | None = None) -> Iterator[Entry]:
+        """Train, and yield what each epoch gave.
 
         Parameters
         ----------
-        number : int
-            Which phase of the trial, from 0.
-        phase_spec : PhaseSpec
-        splits : Splits
-            What the networks are fed.
-        probed : FeatureInputs or None
-            What cached linear probing was fed, in this phase or an earlier one.
-        seed : int
-            Of the trial's training, see :func:`training_seed`.
+        saved : mapping, optional
+            What :meth:`state` returned: continue after that epoch, instead of from the start.
         """
-        for network in self.networks:
+        first_phase, first_epoch = (saved["phase"], saved["epoch"] + 1) if saved else (0, 0)
+        probed: FeatureInputs | None = None  # what linear probing saw, for a phase that follows
+        for number, phase_spec in enumerate(self.spec.phases):
+            with self.clocks("features"):
+                self.splits = self._make_splits(phase_spec)
+                if isinstance(self.splits.train, FeatureInputs):
+                    probed = self.splits.train
+            if number < first_phase:
+                continue
+            with self.clocks("setup"):
+                self.phase = self._start_phase(number, phase_spec, probed)
+                self.method.begin_phase(self.phase)
+                if saved and number == first_phase:
+                    self._restore(saved)
+            for epoch in range(first_epoch if number == first_phase else 0, phase_spec.epochs):
+                yield self._epoch(epoch)
+            for event, times in self.phase.events.items():
+                self.events[event] = self.events.get(event, 0) + times
+
+    def _make_splits(self, phase_spec: PhaseSpec) -> Splits:
+        splits = make_splits(phase_spec, type(self.method), self.model, self.problem, self.workspace)
+        for entry in splits.extracted:
+            # Whoever extracted them. Extraction for measuring belongs to evaluation, as live
+            # evaluation does.
+            self.ledger.add("features", "backbone_forward", len(self.problem.train_labels))
+            self._extractions.append(
+                {"seconds": entry.seconds, "threads": entry.threads, "fresh": entry.fresh}
+            )
+        return splits
+
+    def _start_phase(self, number: int, phase_spec: PhaseSpec, probed: FeatureInputs | None) -> Phase:
+        """Freeze the networks as a phase says, and return the phase."""
+        for network in self.model.networks:
             network.freeze(phase_spec.kind == "lp", statistics=phase_spec.batch_norm == "frozen")
         return Phase(
             phase_spec,
             number,
-            inputs=splits.train,
+            inputs=self.splits.train,
             cached_plain=probed,
             labels=self.problem.train_labels,
             classes=self.problem.classes,
             device=self.workspace.device,
-            seed=seed,
+            # All methods see the same batches and views.
+            seed=derive_seed("training", self.spec.seed, self.spec.dataset.label, self.spec.noise.label),
         )
 
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Network inputs of a phase."""
-
-    train: Inputs
-    validation: Inputs
-    test: Inputs
-
-
-def make_inputs(
-    phase: PhaseSpec, method: type[Method], model: Model, cached: list[CachedFeatures], ledger: Ledger
-) -> Splits:
-    """Return what the networks are fed in a phase: cached features, or live images.
-
-    Extraction that the features in use stand for is entered into ``cached`` and the ledger,
-    whoever did it.
-    """
-    problem, workspace = model.problem, model.workspace
-    rows = {"train": problem.train_rows, "validation": problem.validation_rows}
-    rows["test"] = torch.arange(len(problem.test_labels))
-    parts = {"train": "train", "validation": problem.validation_part, "test": "test"}
-    if model.backbone is None:
-        if phase.kind != "lp":
-            raise UsageError(
-                f"'{problem.dataset.name}' holds features, which only linear probing can use.",
-                "Choose tuning=lp.",
-            )
-        given = {name: getattr(problem.dataset, part).features for name, part in parts.items()}
-        return Splits(
-            **{name: FeatureInputs(given[name], (), (), rows[name], workspace.device) for name in parts}
-        )
-    if phase.kind == "fft" or not phase.cache:
-        return Splits(
-            **{
-                name: workspace.image_inputs(
-                    problem.dataset,
-                    getattr(problem.dataset, part),
-                    rows[name],
-                    model.backbone,
-                    model.execution,
-                )
-                for name, part in parts.items()
+    def _epoch(self, epoch: int) -> Entry:
+        phase, problem, clocks = self.phase, self.problem, self.clocks
+        before = clocks.read("train"), clocks.read("evaluation")
+        phase.start_epoch(epoch)
+        with clocks("train"):
+            for network in self.model.networks:
+                network.train()
+            self.method.epoch(phase)
+            loss = phase.end_epoch()
+        with clocks("evaluation"), self.ledger.bucket("evaluation"):
+            for network in self.model.networks:
+                network.eval()
+            entry = {
+                "phase": phase.kind,
+                "epoch": epoch,
+                "loss": loss,
+                "validation": accuracy(self.method, self.splits.validation, problem.validation_labels),
+                "test": accuracy(self.method, self.splits.test, problem.test_labels),
             }
+        entry["train_s"] = clocks.read("train") - before[0]
+        entry["eval_s"] = clocks.read("evaluation") - before[1]
+        if phase.selection is not None and problem.true_labels is not None:
+            entry["selection"] = measure_selection(
+                phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
+            )
+        self.history.append(entry)
+        return entry
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a new object needs to continue after the last finished epoch.
+
+        Random generators are not in it: every epoch seeds its own, see
+        :meth:`lnlbench.phase.Phase.start_epoch`.
+        """
+        return {
+            "phase": self.phase.index,
+            "epoch": self.phase.epoch,
+            "method": self.method.state_dict(),
+            "history": self.history,
+            "events": self.events,
+            "phase_events": self.phase.events,
+            "ledger": self.ledger.to_dict(),
+            "seconds": self.clocks.seconds,
+            "extractions": self._extractions,
+            "started": self.started,
+            "continued": [*self._continued, {"threads": self.workspace.setting.threads}],
+        }
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        self.method.load_state_dict(saved["method"])
+        self.history = list(saved["history"])
+        self.events = dict(saved["events"])
+        self.phase.events = dict(saved["phase_events"])
+        self.ledger.load(saved["ledger"])
+        # Loading everything a second time took time as well.
+        for clock, seconds in saved["seconds"].items():
+            self.clocks.seconds[clock] = self.clocks.read(clock) + seconds
+        self._extractions = list(saved["extractions"])
+        self.started = saved["started"]
+        self._continued = list(saved["continued"])
+
+    def record(self) -> Record:
+        """Return the record of a trial whose epochs have all been run."""
+        problem, execution, setting = self.problem, self.model.execution, self.workspace.setting
+        selections = [entry["selection"] for entry in self.history if "selection" in entry]
+        return Record(
+            self.spec,
+            Status.DONE,
+            metrics=summarise(self.history),
+            history=self.history,
+            times={
+                "setup_s": self.clocks.read("setup"),
+                "features_s": sum(entry["seconds"] for entry in self._extractions),
+                "features_shared": not all(entry["fresh"] for entry in self._extractions),
+                "train_s": self.clocks.read("train"),
+                "eval_s": self.clocks.read("evaluation"),
+                "wall_s": sum(self.clocks.seconds.values()),
+            },
+            ledger=self.ledger.to_dict(),
+            selection=selections[-1] if selections else None,
+            noise=problem.noise.to_dict(),
+            events=self.events,
+            data={
+                "fingerprint": problem.dataset.fingerprint,
+                "classes": problem.classes,
+                "train": len(problem.train_labels),
+                "validation": len(problem.validation_labels),
+                "test": len(problem.test_labels),
+            },
+            execution={
+                "device": str(self.workspace.device),
+                "precision": execution.precision,
+                "layout": "channels_last" if execution.channels_last else "contiguous",
+                "threads": setting.threads,
+                "feature_threads": sorted({entry["threads"] for entry in self._extractions}),
+                "executor": setting.executor,
+                "jobs": setting.jobs,
+                "shared_device": setting.jobs > 1,
+                "continued": self._continued,
+            },
+            environment=describe_environment(),
+            plugin={**self._code, "backbone": self.model.fingerprint},
+            started=self.started,
+            finished=_now(),
         )
-    extracted: dict[tuple[str, View], torch.Tensor] = {}
-    for part, view in required_views(phase, method, problem.dataset, problem.validation_part):
-        entry = workspace.features(problem.dataset, part, model.backbone, view, model.execution)
-        if part == "train":
-            # Extraction for measuring belongs to evaluation, as live evaluation does.
-            ledger.add("features", "backbone_forward", len(problem.train_labels))
-            cached.append(entry)
-        extracted[part, view] = entry.array
-    weak, strong = (
-        tuple(array for (_, view), array in extracted.items() if view.kind == kind)
-        for kind in ("weak", "strong")
-    )
-    plain = View("plain")
-    return Splits(
-        train=FeatureInputs(extracted["train", plain], weak, strong, rows["train"], workspace.device),
-        validation=FeatureInputs(
-            extracted[problem.validation_part, plain], (), (), rows["validation"], workspace.device
-        ),
-        test=FeatureInputs(extracted["test", plain], (), (), rows["test"], workspace.device),
-    )
-
-
-def required_views(
-    phase: PhaseSpec, method: type[Method], dataset: Dataset, validation_part: str
-) -> list[tuple[str, View]]:
-    """Return which views of which splits a cached phase needs.
-
-    A method that looks at two weak views gets two stored ones, or ``phase.views`` if that is
-    more. Two methods of a grid share what both need.
-    """
-    recipe = recipe_for(dataset.family)
-    weak, strong = method.views.weak, method.views.strong
-    if phase.augmentation == "weak":
-        weak = max(weak, 1)
-    stored = {
-        "weak": max(weak, phase.views or 0) if weak else 0,
-        "strong": max(strong, phase.views or 0) if strong else 0,
-    }
-    needed = [("train", View("plain"))]
-    if validation_part != "train":
-        needed.append((validation_part, View("plain")))
-    needed.append(("test", View("plain")))
-    for kind, count in stored.items():
-        needed += [("train", View(kind, number, recipe)) for number in range(count)]
-    return needed
 
 
 @torch.no_grad()

@@ -49,6 +49,8 @@ class Setting:
         ``ray`` or ``inline``.
     jobs : int
         Trials running at the same time.
+    checkpoints : Path or None
+        Where unfinished trials are saved after every epoch; None saves none.
     """
 
     data: Path | None
@@ -58,6 +60,7 @@ class Setting:
     threads: int = 1
     executor: str = "inline"
     jobs: int = 1
+    checkpoints: Path | None = None
 
 
 class Workspace:

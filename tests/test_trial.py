@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from lnlbench.plan import plan
+from lnlbench.problem import prepare_problem
 from lnlbench.record import Status
-from lnlbench.trial import attempt_trial, prepare_problem, run_trial, summarise
+from lnlbench.trial import attempt_trial, run_trial, summarise
 from lnlbench.workspace import Setting, Workspace
 
 COVERS = ("trial",)

@@ -11,8 +11,8 @@ import dataclasses
 from lnlbench.data.features import View
 from lnlbench.data.source import Split
 from lnlbench.noise import NoiseReport
+from lnlbench.problem import Problem, prepare_problem
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, PhaseSpec, TrialSpec
-from lnlbench.trial import Problem, prepare_problem
 from lnlbench.tuning import phases_for
 from lnlbench.workspace import Workspace
 

@@ -1,29 +1,22 @@
-"""A trial that can be stopped between epochs, saved, and continued by another object.
-
-The data, networks, inputs and phases are those of :mod:`lnlbench.trial`; what is added is that
-the caller holds the thread between two epochs.
-"""
+"""Trials as the conformance kit looks at them: what every epoch gave, passes and predictions."""
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from lnlbench.api import Method, Task
-from lnlbench.data.features import CachedFeatures
-from lnlbench.data.inputs import FeatureInputs
-from lnlbench.ledger import Ledger
-from lnlbench.models.network import Network
-from lnlbench.phase import EVALUATION_BATCH, Phase
-from lnlbench.spec import NoiseSpec, TrialSpec
-from lnlbench.trial import Model, Problem, Splits, accuracy, make_inputs, training_seed
+from lnlbench.api import Method
+from lnlbench.checkpoint import decode, encode
+from lnlbench.phase import EVALUATION_BATCH
+from lnlbench.problem import Problem
+from lnlbench.spec import TrialSpec
+from lnlbench.trial import Trial
 from lnlbench.workspace import Workspace
 
 
@@ -36,23 +29,6 @@ class EpochResult:
     loss: float | None
     validation: float
     test: float
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A method's state after an epoch, as a file would hold it.
-
-    Attributes
-    ----------
-    phase, epoch : int
-        The epoch that is finished.
-    state : bytes
-        ``method.state_dict()`` as :func:`torch.save` writes it.
-    """
-
-    phase: int
-    epoch: int
-    state: bytes
 
 
 @dataclass
@@ -91,8 +67,8 @@ class Course:
         return None
 
 
-class Rehearsal:
-    """One trial of a method, an epoch at a time.
+class Rehearsal(Trial):
+    """A trial of a method that may not be registered, on a problem that may not be described.
 
     Parameters
     ----------
@@ -100,99 +76,51 @@ class Rehearsal:
     spec : TrialSpec
     workspace : Workspace
     problem : Problem
-    noise : NoiseSpec, optional
-        What the object behind ``task`` has as the noise; default the trial's. Random streams
-        are those of the trial in any case.
+
+    Attributes
+    ----------
+    course : Course
+        Complete when :meth:`run` returns.
     """
 
     def __init__(
-        self,
-        method_class: type[Method],
-        spec: TrialSpec,
-        workspace: Workspace,
-        problem: Problem,
-        noise: NoiseSpec | None = None,
+        self, method_class: type[Method], spec: TrialSpec, workspace: Workspace, problem: Problem
     ) -> None:
-        self.spec = spec
-        self.workspace = workspace
-        self.problem = problem
-        self.ledger = Ledger()
-        torch.set_num_threads(workspace.setting.threads)
-        self.model = Model(replace(spec, noise=noise or spec.noise), workspace, problem, self.ledger)
-        self.method = method_class.create(spec.method)
-        self.method.setup(Task(problem.train_labels, problem.classes, workspace.device, self.model.network))
-        self.splits: Splits  # of the phase that runs
+        super().__init__(spec, workspace, method_class=method_class, problem=problem)
         self.course = Course()
-        self._position = (0, -1)
 
-    @property
-    def networks(self) -> list[Network]:
-        """All networks that the method has asked for."""
-        return self.model.networks
-
-    def epochs(self, resume: Checkpoint | None = None) -> Iterator[EpochResult]:
-        """Train, and yield after every epoch; ``course`` is complete at the end.
+    def follow(self, saved: bytes | None = None) -> Iterator[EpochResult]:
+        """Train, and yield after every epoch.
 
         Parameters
         ----------
-        resume : Checkpoint, optional
-            Continue after it, instead of from the start.
+        saved : bytes, optional
+            What :meth:`save` returned: continue after it, instead of from the start.
         """
-        first = (resume.phase, resume.epoch + 1) if resume else (0, 0)
-        cached: list[CachedFeatures] = []
-        probed: FeatureInputs | None = None
-        for number, phase_spec in enumerate(self.spec.phases):
-            self.splits = make_inputs(phase_spec, type(self.method), self.model, cached, self.ledger)
-            if isinstance(self.splits.train, FeatureInputs):
-                probed = self.splits.train
-            if number < first[0]:
-                continue
-            phase = self.model.start_phase(number, phase_spec, self.splits, probed, training_seed(self.spec))
-            self.method.begin_phase(phase)
-            if resume and number == resume.phase:
-                # As other people's checkpoints are read: tensors, numbers and strings, but no code.
-                self.method.load_state_dict(torch.load(io.BytesIO(resume.state), weights_only=True))
-            start = first[1] if number == first[0] else 0
-            for epoch in range(start, phase_spec.epochs):
-                yield self._epoch(phase, epoch)
+        state = decode(saved)["state"] if saved else None
+        before = (state["ledger"] if state else self.ledger.to_dict())["training"]
+        for entry in self.epochs(state):
+            after = self.ledger.to_dict()["training"]
+            passes = self.course.passes.setdefault(entry["phase"], dict.fromkeys(after, 0))
+            for counter, count in after.items():
+                passes[counter] += count - before[counter]
+            before = after
+            result = EpochResult(
+                entry["phase"], entry["epoch"], entry["loss"], entry["validation"], entry["test"]
+            )
+            self.course.epochs.append(result)
+            yield result
         self.course.logits = self.logits()
 
-    def run(self, resume: Checkpoint | None = None) -> Course:
+    def run(self, saved: bytes | None = None) -> Course:
         """Train to the end and return the course."""
-        for _ in self.epochs(resume):
+        for _ in self.follow(saved):
             pass
         return self.course
 
-    def save(self) -> Checkpoint:
-        """Return the state after the last epoch."""
-        file = io.BytesIO()
-        torch.save(self.method.state_dict(), file)
-        return Checkpoint(*self._position, file.getvalue())
-
-    def _epoch(self, phase: Phase, epoch: int) -> EpochResult:
-        before = self.ledger.to_dict()["training"]
-        phase.start_epoch(epoch)
-        for network in self.networks:
-            network.train()
-        self.method.epoch(phase)
-        loss = phase.end_epoch()
-        self._position = (phase.index, epoch)
-        passes = self.course.passes.setdefault(phase.kind, dict.fromkeys(before, 0))
-        for counter, count in self.ledger.to_dict()["training"].items():
-            passes[counter] += count - before[counter]
-        with self.ledger.bucket("evaluation"):
-            for network in self.networks:
-                network.eval()
-            problem, splits = self.problem, self.splits
-            result = EpochResult(
-                phase.kind,
-                epoch,
-                loss,
-                accuracy(self.method, splits.validation, problem.validation_labels),
-                accuracy(self.method, splits.test, problem.test_labels),
-            )
-        self.course.epochs.append(result)
-        return result
+    def save(self) -> bytes:
+        """Return the state after the last epoch, as a checkpoint holds it."""
+        return encode({"state": self.state()})
 
     @torch.no_grad()
     def logits(self) -> torch.Tensor:

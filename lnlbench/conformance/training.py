@@ -10,13 +10,13 @@ import torch
 
 from lnlbench.api import Method
 from lnlbench.conformance.problem import as_features, learning_spec, with_other_truth
-from lnlbench.conformance.rehearsal import Checkpoint, Course, Rehearsal, global_generators
+from lnlbench.conformance.rehearsal import Course, Rehearsal, global_generators
 from lnlbench.conformance.rules import NotApplicable, Rule, Verdict, describe, rule
 from lnlbench.errors import TrialError
 from lnlbench.ledger import PARTS
 from lnlbench.models.network import Network
-from lnlbench.spec import NoiseSpec, TrialSpec
-from lnlbench.trial import Problem, prepare_problem
+from lnlbench.problem import Problem, prepare_problem
+from lnlbench.spec import TrialSpec
 from lnlbench.workspace import Workspace
 
 # Accuracy that guessing would exceed once in some millions of times: five standard deviations.
@@ -50,7 +50,7 @@ class Training:
         self.workspace = workspace
         self.covered = covered
         self.problem = prepare_problem(spec, workspace)
-        self.checkpoint: Checkpoint | None = None
+        self.checkpoint: bytes | None = None
         self.cannot_save = ""
 
     @property
@@ -68,7 +68,7 @@ class Training:
         """The method after training, with its course; ``checkpoint`` is set on the way."""
         with global_generators(1):
             rehearsal = Rehearsal(self.method_class, self.spec, self.workspace, self.problem)
-            for number, _ in enumerate(rehearsal.epochs()):
+            for number, _ in enumerate(rehearsal.follow()):
                 if number == self.interruption:
                     self._save(rehearsal)
         return rehearsal
@@ -81,12 +81,10 @@ class Training:
 
     @cached_property
     def elsewhere(self) -> Course:
-        """The same training where other labels are true, and the noise is of another kind."""
+        """The same training where other labels are true, and so the noise is another."""
         problem = with_other_truth(self.problem)
         with global_generators(3):
-            return Rehearsal(
-                self.method_class, self.spec, self.workspace, problem, NoiseSpec("asymmetric", 1.0)
-            ).run()
+            return Rehearsal(self.method_class, self.spec, self.workspace, problem).run()
 
     @cached_property
     def live(self) -> Course | None:
@@ -221,7 +219,7 @@ def state_survives(training: Training) -> Verdict:
         return f"state_dict() cannot be saved: {training.cannot_save}"
     with global_generators(4):
         fresh = Rehearsal(training.method_class, training.spec, training.workspace, training.problem)
-        course = fresh.run(resume=training.checkpoint)
+        course = fresh.run(training.checkpoint)
     difference = trained.course.difference(course, since=training.interruption + 1)
     return (
         difference and f"after loading, {difference}; state_dict() may lack something that training changes"
@@ -242,7 +240,7 @@ def finite_at_saturation(training: Training) -> Verdict:
     with global_generators(5):
         rehearsal = Rehearsal(training.method_class, spec, training.workspace, training.problem)
         inputs = training.trained.splits.train.plain(torch.arange(samples))
-        for network in rehearsal.networks:
+        for network in rehearsal.model.networks:
             saturate(network.eval(), inputs)
         try:
             rehearsal.run()
@@ -250,7 +248,7 @@ def finite_at_saturation(training: Training) -> Verdict:
             reason = error.message  # its hint is about learning rates
         else:
             reason = ""
-    for network in rehearsal.networks:
+    for network in rehearsal.model.networks:
         for name, parameter in network.named_parameters():
             if not parameter.isfinite().all():
                 return f"{reason} A gradient of {name} is not finite.".lstrip()
