@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lnlbench import noise, registry
-from lnlbench.errors import DataError, UsageError
+from lnlbench.checkpoint import Checkpoints
+from lnlbench.errors import DataError
+from lnlbench.interruption import Interruption
 from lnlbench.plan import Plan
 from lnlbench.record import Record, Status
 from lnlbench.spec import TrialSpec, split_reference
 from lnlbench.splits import required_views
 from lnlbench.store import Store
-from lnlbench.trial import attempt_trial
+from lnlbench.worker import Limits, work
 from lnlbench.workspace import Setting, Workspace
 
 if TYPE_CHECKING:
@@ -204,8 +207,10 @@ def execute(
     setting: Setting,
     resources: Resources | None,
     *,
+    timeout: float | None = None,
     started: Callable[[TrialSpec], None],
     finished: Callable[[Record], None],
+    interrupted: Callable[[], None],
 ) -> None:
     """Run trials with the setting's executor.
 
@@ -213,32 +218,59 @@ def execute(
     ----------
     resources : Resources or None
         For the ``ray`` executor.
+    timeout : float, optional
+        Seconds that a trial may take, with the ``ray`` executor.
+    started, finished : callable
+        Called for each trial.
+    interrupted : callable
+        Called at the first Ctrl-C, when trials are asked to stop after their epoch.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the run was interrupted, when all that could be saved has been.
     """
-    if setting.executor == "ray":
-        assert resources is not None
-        from lnlbench.runner import run_with_ray
+    folder = setting.checkpoints
+    # One flag per driver, since a folder of checkpoints may be given to several runs.
+    flag = folder / f".stop-{socket.gethostname()}-{os.getpid()}" if folder is not None else None
+    local = resources is None or resources.address is None
+    limits = Limits(
+        timeout, traces=folder, flag=flag, driver=(socket.gethostname(), os.getpid()) if local else None
+    )
+    with Interruption(interrupted, flag) as interruption:
+        if setting.executor == "ray":
+            assert resources is not None
+            from lnlbench.runner import run_with_ray
 
-        run_with_ray(specs, setting, resources, started=started, finished=finished)
-    elif setting.executor == "inline":
-        workspace = Workspace(setting)
-        for spec in specs:
-            started(spec)
-            finished(attempt_trial(spec, workspace))
-    else:
-        raise UsageError(f"Unknown executor '{setting.executor}'.", "Choose ray or inline.")
+            run_with_ray(specs, setting, resources, limits, started=started, finished=finished)
+        else:
+            workspace = Workspace(setting)
+            for spec in specs:
+                started(spec)
+                record = work(spec, workspace, limits)
+                if record is None:
+                    break
+                finished(record)
+        if interruption.requested:
+            raise KeyboardInterrupt
 
 
-def open_store(out: Path) -> tuple[Store, list[Record], list[str]]:
-    """Open the output folder of a run; damaged records are moved aside and named.
+def tidy(store: Store, checkpoints: Checkpoints) -> tuple[list[Record], list[str]]:
+    """Read the records of a folder that is locked; move damaged files aside and name them.
+
+    Checkpoints of trials that are done go away: the run that finished them was killed before it
+    could remove them.
 
     Returns
     -------
-    store, records, notes
+    records, notes
     """
-    store = Store.open(out, create=True)
     records, damaged = store.read_all()
     notes = []
-    for item in [*damaged, *store.damaged_plans()]:
+    for item in [*damaged, *store.damaged_plans(), *checkpoints.damaged()]:
         moved = store.set_aside(item)
         notes.append(f"{item.path} is damaged ({item.reason}); moved to {moved}, the trial runs again.")
-    return store, records, notes
+    for record in records:
+        if record.status is Status.DONE:
+            checkpoints.remove(record.trial_id)
+    return records, notes

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported or started.
@@ -37,10 +39,15 @@ from ray import tune  # noqa: E402
 from ray.tune import Callback  # noqa: E402
 
 from lnlbench.errors import LnlbenchError  # noqa: E402
+from lnlbench.interruption import requested  # noqa: E402
 from lnlbench.record import Record  # noqa: E402
 from lnlbench.spec import TrialSpec  # noqa: E402
-from lnlbench.trial import attempt_trial, failure  # noqa: E402
+from lnlbench.trial import failure  # noqa: E402
+from lnlbench.worker import Limits, end_with_driver, work  # noqa: E402
 from lnlbench.workspace import Setting, Workspace  # noqa: E402
+
+# A trial that loses its node is run elsewhere; one that loses this many probably does not fit.
+NODES_LOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +74,44 @@ class Resources:
 _workspaces: dict[Setting, Workspace] = {}
 
 
-def _trainable(config: dict[str, Any], specs: list[dict[str, Any]], setting: Setting) -> None:
+def _trainable(config: dict[str, Any], specs: list[dict[str, Any]], setting: Setting, limits: Limits) -> None:
     if setting not in _workspaces:
+        end_with_driver(limits)
         _workspaces[setting] = Workspace(setting)
     spec = TrialSpec.from_dict(specs[config["trial"]])
-    tune.report({"record": attempt_trial(spec, _workspaces[setting]).to_dict()})
+    record = work(spec, _workspaces[setting], limits)
+    tune.report({"record": record.to_dict() if record is not None else None})
 
 
 class _Deliver(Callback):
-    """Hand records to the driver's code as they come in."""
+    """Hand records to the driver's code as they come in.
+
+    Attributes
+    ----------
+    delivered : set of int
+        Trials, by number, that have been handed over.
+    lost : set of int
+        Trials whose node has gone; they are to be run again.
+    running : set of int
+    error : LnlbenchError or None
+        What ``finished`` raised.
+    """
 
     def __init__(
         self,
         specs: Sequence[TrialSpec],
+        limits: Limits,
         started: Callable[[TrialSpec], None],
         finished: Callable[[Record], None],
     ) -> None:
         self._specs = specs
+        self._limits = limits
         self._started = started
         self._finished = finished
-        self._delivered: set[int] = set()
+        self._since: dict[int, float] = {}
+        self.delivered: set[int] = set()
+        self.lost: set[int] = set()
+        self.running: set[int] = set()
         self.error: LnlbenchError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,21 +119,35 @@ class _Deliver(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._started(self._specs[trial.config["trial"]])
+        number = trial.config["trial"]
+        self.running.add(number)
+        self._since[number] = time.monotonic()
+        if not requested(self._limits.flag):
+            self._started(self._specs[number])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "record" in result:
-            self._deliver(trial, Record.from_dict(result["record"]))
+        self.running.discard(trial.config["trial"])
+        if result.get("record") is not None:
+            self._deliver(trial.config["trial"], Record.from_dict(result["record"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # What a trial raises is a record already; here its whole process is gone.
+        number = trial.config["trial"]
+        self.running.discard(number)
         reason = str(trial.get_error()) if trial.get_error() is not None else "no reason was given"
+        if "node has died" in reason or "node was terminated" in reason:
+            self.lost.add(number)
+            return
+        spec, timeout = self._specs[number], self._limits.timeout
+        if timeout is not None and time.monotonic() - self._since[number] >= timeout:
+            self._deliver(number, self._timed_out(spec, timeout, reason))
+            return
         self._deliver(
-            trial,
+            number,
             failure(
-                self._specs[trial.config["trial"]],
+                spec,
                 "WorkerDied",
                 "The worker process ended in the middle of the trial "
                 "(killed, out of memory, or crashed in native code).",
@@ -117,11 +156,23 @@ class _Deliver(Callback):
             ),
         )
 
-    def _deliver(self, trial: Any, record: Record) -> None:
-        number = trial.config["trial"]
-        if number in self._delivered or self.error is not None:
+    def _timed_out(self, spec: TrialSpec, timeout: float, reason: str) -> Record:
+        path = self._limits.trace_file(spec.trial_id)
+        if path is not None and path.exists():
+            reason = path.read_text(encoding="utf-8", errors="replace")
+            path.unlink()
+        return failure(
+            spec,
+            "TimedOut",
+            f"The trial took longer than --trial-timeout ({timeout:g} s).",
+            hint="Its traceback says where it was. Raise the limit, then use --retry failed.",
+            trace=reason,
+        )
+
+    def _deliver(self, number: int, record: Record) -> None:
+        if number in self.delivered or self.error is not None:
             return
-        self._delivered.add(number)
+        self.delivered.add(number)
         try:
             self._finished(record)
         except LnlbenchError as error:
@@ -129,21 +180,27 @@ class _Deliver(Callback):
             self.error = error
 
 
-class _StopOnError(tune.Stopper):
-    def __init__(self, deliver: _Deliver) -> None:
+class _StopEarly(tune.Stopper):
+    """End the run when a result cannot be saved, or when an interruption has been obeyed."""
+
+    def __init__(self, deliver: _Deliver, flag: Path | None) -> None:
         self._deliver = deliver
+        self._flag = flag
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._deliver.error is not None
+        if self._deliver.error is not None:
+            return True
+        return requested(self._flag) and not self._deliver.running
 
 
 def run_with_ray(
     specs: Sequence[TrialSpec],
     setting: Setting,
     resources: Resources,
+    limits: Limits,
     *,
     started: Callable[[TrialSpec], None],
     finished: Callable[[Record], None],
@@ -155,34 +212,66 @@ def run_with_ray(
     specs : sequence of TrialSpec
     setting : Setting
     resources : Resources
+    limits : Limits
     started, finished : callable
-        Called in this process, the second exactly once per trial.
+        Called in this process, the second exactly once per trial; not at all for trials that
+        an interruption has left unfinished.
 
     Raises
     ------
     LnlbenchError
         Whatever ``finished`` raised: the run stops at the first result that cannot be saved.
     """
-    with _ray(resources), _scratch() as scratch:
-        deliver = _Deliver(specs, started, finished)
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(_trainable, specs=[spec.to_dict() for spec in specs], setting=setting),
-                {"cpu": resources.cpus, "gpu": resources.gpus},
-            ),
+    with _ray(resources):
+        todo, losses = list(specs), dict.fromkeys((spec.trial_id for spec in specs), 0)
+        while todo:
+            deliver = _tune(todo, setting, resources, limits, started, finished)
+            if deliver.error is not None:
+                raise deliver.error
+            todo = [todo[number] for number in sorted(deliver.lost)]
+            for spec in todo:
+                losses[spec.trial_id] += 1
+                if losses[spec.trial_id] == NODES_LOST:
+                    finished(_homeless(spec))
+            todo = [spec for spec in todo if losses[spec.trial_id] < NODES_LOST]
+
+
+def _homeless(spec: TrialSpec) -> Record:
+    return failure(
+        spec,
+        "NodeDied",
+        f"{NODES_LOST} nodes were lost while they ran the trial.",
+        hint="See the cluster's logs (a node that runs out of memory is lost), then use --retry failed.",
+    )
+
+
+def _tune(
+    specs: Sequence[TrialSpec],
+    setting: Setting,
+    resources: Resources,
+    limits: Limits,
+    started: Callable[[TrialSpec], None],
+    finished: Callable[[Record], None],
+) -> _Deliver:
+    """Run trials once; what became of them is in the result."""
+    deliver = _Deliver(specs, limits, started, finished)
+    with _scratch() as scratch:
+        trainable = tune.with_parameters(
+            _trainable, specs=[spec.to_dict() for spec in specs], setting=setting, limits=limits
+        )
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
             param_space={"trial": tune.grid_search(list(range(len(specs))))},
             tune_config=tune.TuneConfig(max_concurrent_trials=resources.jobs, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=scratch,
                 callbacks=[deliver],
-                stop=_StopOnError(deliver),
+                stop=_StopEarly(deliver, limits.flag),
                 verbose=0,
             ),
-        )
-        tuner.fit()
-    if deliver.error is not None:
-        raise deliver.error
+        ).fit()
+    return deliver
 
 
 @contextmanager

@@ -80,6 +80,10 @@ class Progress:
             )
         self._refresh()
 
+    def interrupted(self) -> None:
+        """Say what happens after the first Ctrl-C."""
+        self._say("Interrupted: finishing and saving the epochs that run. Ctrl-C again stops at once.")
+
     def __enter__(self) -> Progress:
         self._since = time.monotonic()
         self._refresh()

@@ -50,6 +50,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="inline runs the trials in this process, for debugging.",
 )
+@click.option(
+    "--trial-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End a trial that takes longer; it is recorded as failed.",
+)
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path),
+    help="Folder where unfinished trials are saved after every epoch "
+    "[default: OUT/checkpoints; with --ray-address none].",
+)
 def command(
     grid: str,
     conditions: tuple[str, ...],
@@ -66,17 +78,22 @@ def command(
     gpus_per_trial: float | None,
     ray_address: str | None,
     executor: str,
+    trial_timeout: float | None,
+    checkpoints: Path | None,
 ) -> int:
     """Run a grid, or continue it.
 
     The same command continues where it stopped: finished trials are kept, failed ones too unless
-    --retry failed. The table is printed at the end.
+    --retry failed, and unfinished ones go on after their last epoch. Ctrl-C stops after the epochs
+    that run, a second one at once. The table is printed at the end.
     """
     from lnlbench import registry
+    from lnlbench.checkpoint import Checkpoints
     from lnlbench.cli.progress import Progress
     from lnlbench.data.features import default_cache_folder
     from lnlbench.plan import plan as make_plan
-    from lnlbench.run import execute, extract_features, find_pending, merge_plans, open_store, preflight
+    from lnlbench.record import Status
+    from lnlbench.run import execute, extract_features, find_pending, merge_plans, preflight, tidy
     from lnlbench.store import Store
     from lnlbench.workspace import Setting, Workspace
 
@@ -84,12 +101,19 @@ def command(
         raise UsageError(
             "--executor inline runs one trial at a time, here.", "Drop --jobs and --ray-address."
         )
+    if executor == "inline" and trial_timeout is not None:
+        raise UsageError(
+            "--trial-timeout ends the process of a trial, which --executor inline shares.",
+            "Drop one of the two.",
+        )
     for plugin in plugins:
         registry.methods().add_path(plugin)
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     out = out or RUNS / grid_name(grid)
     device, gpus = _device(gpus_per_trial)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if checkpoints is None and ray_address is None:
+        checkpoints = out / "checkpoints"
     setting = Setting(
         data=data.absolute() if data else None,
         cache=(cache_dir or default_cache_folder()).absolute(),
@@ -98,16 +122,18 @@ def command(
         threads=cpus_per_trial or max(1, cores // jobs),
         executor=executor,
         jobs=jobs,
+        checkpoints=checkpoints.absolute() if checkpoints else None,
     )
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
         _show_plan(plan, find_pending(plan, known, retry), setting, out)
         return ExitCode.OK
 
-    store, records, notes = open_store(out)
-    for note in notes:
-        click.echo(f"Warning: {note}", err=True)
+    store, saved = Store.open(out, create=True), Checkpoints(setting.checkpoints)
     with store.lock():
+        records, notes = tidy(store, saved)
+        for note in notes:
+            click.echo(f"Warning: {note}", err=True)
         pending = find_pending(plan, records, retry)
         _warn_stale(pending)
         progress = Progress(len(pending.todo))
@@ -128,6 +154,8 @@ def command(
 
             def finished(record: Record) -> None:
                 store.put(record)
+                if record.status is Status.DONE:
+                    saved.remove(record.trial_id)
                 progress.finished(record)
 
             with progress:
@@ -135,8 +163,10 @@ def command(
                     pending.todo,
                     setting,
                     resources,
+                    timeout=trial_timeout,
                     started=progress.started,
                     finished=finished,
+                    interrupted=progress.interrupted,
                 )
     return _report(store, plan, out)
 
