@@ -1,0 +1,145 @@
+"""Killed at any instant, a run continues: nothing is lost, nothing is run twice, nothing changes."""
+
+import random
+import time
+
+import pandas as pd
+import pytest
+from runs import EVERY_METHOD, Run, kill_all
+
+from lnlbench.errors import ExitCode
+
+KILLS = 20
+TRIALS = 40  # 20 cells, two noise settings
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return EVERY_METHOD.replace('["symmetric-0.4"]', '["symmetric-0.4", "asymmetric-0.3"]')
+
+
+@pytest.fixture(scope="module")
+def undisturbed(grid, cache, tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("undisturbed"), grid, cache)
+    done = run.complete("--executor", "inline", timeout=900)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert len(run.records()) == TRIALS
+    return run
+
+
+def finished_files(run):
+    trials = run.out / "trials"
+    return {path.name: path.stat().st_mtime_ns for path in trials.glob("*.json")} if trials.exists() else {}
+
+
+@pytest.mark.timeout(1500)
+def test_a_run_that_is_killed_at_random_instants(undisturbed, grid, cache, tmp_path, record_property):
+    """kill -9 of driver, Ray and workers; each time the same command continues."""
+    instants = random.Random(20)
+    run = Run(tmp_path, grid, cache)
+    kills = in_flight = 0
+    saved: dict[str, int] = {}  # trials that were unfinished at some kill, with their epochs then
+    while kills < KILLS:
+        before = finished_files(run)
+        process = run.start()
+        # From the start of the command to well into its trials, which begin after some seconds.
+        deadline = time.monotonic() + instants.uniform(0.5, 14.0)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            break  # all trials are done
+        kill_all(process)
+        kills += 1
+        after = finished_files(run)
+        assert before.items() <= after.items(), "a finished trial was run again"
+        unfinished = run.checkpoints() - run.records().keys()
+        in_flight += bool(unfinished)
+        for trial in unfinished:
+            saved[trial] = saved.get(trial, 0) + 1
+    before = finished_files(run)
+    last = run.complete(timeout=900)
+    assert last.returncode == ExitCode.OK, last.stderr
+    assert before.items() <= finished_files(run).items()
+
+    pd.testing.assert_frame_equal(run.export(), undisturbed.export())
+    records = run.records()
+    assert len(records) == TRIALS
+    for trial in saved:
+        # One entry per process that the trial went through before the one that finished it.
+        assert records[trial].execution["continued"], f"{records[trial].spec.describe()} began again"
+    assert run.checkpoints() == set()
+    assert kills >= KILLS // 2, "the run was too short to be killed often"
+    assert in_flight >= kills // 4, "the kills hit too few trials"
+    record_property("kills", kills)
+    record_property("continued", len(saved))
+    print(f"{kills} kills, {in_flight} of them with an unfinished trial, {len(saved)} trials continued")
+
+
+@pytest.mark.timeout(600)
+def test_at_most_one_epoch_is_lost(cache, tmp_path):
+    """The epochs before a kill are not trained again: their times in the record are those of before."""
+    one = EVERY_METHOD.replace(
+        '"ce", "gce", "elr", "elr_plus", "dividemix", "unicon", "turn"', '"dividemix"'
+    ).replace("epochs = 3", "epochs = 8")
+    run = Run(tmp_path, one, cache, ["--executor", "inline", "--where", "tuning=fft"])
+    process = run.start()
+    deadline = time.monotonic() + 240
+    (expected,) = [None]
+    while expected is None:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, (tmp_path / "stderr.txt").read_text()
+        for trial in run.checkpoints():
+            state = read_state(run, trial)
+            if state is not None and len(state["history"]) >= 3:
+                expected = trial
+        time.sleep(0.02)
+    kill_all(process)
+    history = read_state(run, expected)["history"]
+    assert run.complete().returncode == ExitCode.OK
+    record = run.records()[expected]
+    assert len(record.history) == 8
+    # Bit for bit, seconds included: these epochs are those that were saved.
+    assert record.history[: len(history)] == history
+
+
+def read_state(run, trial):
+    from lnlbench.checkpoint import read
+    from lnlbench.files import Damaged
+
+    content = read(run.out / "checkpoints" / f"{trial}.ckpt")
+    return None if isinstance(content, Damaged) else content["state"]
+
+
+@pytest.mark.timeout(300)
+def test_workers_do_not_outlive_their_driver(cache, tmp_path):
+    """When the driver alone is killed, its workers end, and leave the folder to the next run."""
+    from runs import descendants
+
+    run = Run(tmp_path, EVERY_METHOD, cache)
+    process = run.start()
+    deadline = time.monotonic() + 120
+    while not run.checkpoints() and not run.records():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, (tmp_path / "stderr.txt").read_text()
+        time.sleep(0.02)
+    started = descendants(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while alive := {pid for pid in started if is_running(pid)}:
+        assert time.monotonic() < deadline, f"{alive} are still there"
+        time.sleep(0.1)
+
+
+def is_running(pid):
+    from pathlib import Path
+
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
