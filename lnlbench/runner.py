@@ -1,4 +1,4 @@
-"""Trials under Ray Tune. The only module that imports ray.
+"""Trials under Ray Tune.
 
 The store decides what to run; Ray only executes it, in actors that are used again for the next
 trial. Results travel back as JSON and are written by the driver, one by one.
@@ -6,75 +6,31 @@ trial. Results travel back as JSON and are written by the driver, one by one.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-# Read by Ray when it is imported or started.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Ctrl-C is ours to handle: the driver's records are already on disk.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Tune's own snapshots are never read.
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    # Workers are niced by 15 otherwise, and whatever else runs is billed to their trials.
-    "RAY_worker_niceness": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in _QUIET.items():
-    os.environ.setdefault(_name, _value)
+# First, because it sets what Ray reads when it is imported.
+from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspace_for
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune import Callback  # noqa: E402
+# isort: split
+from ray import tune
+from ray.tune import Callback
 
-from lnlbench.errors import LnlbenchError  # noqa: E402
-from lnlbench.record import Record  # noqa: E402
-from lnlbench.spec import TrialSpec  # noqa: E402
-from lnlbench.trial import attempt_trial, failure  # noqa: E402
-from lnlbench.workspace import Setting, Workspace  # noqa: E402
+from lnlbench.errors import LnlbenchError
+from lnlbench.record import Record
+from lnlbench.spec import TrialSpec
+from lnlbench.trial import attempt_trial, failure
+from lnlbench.workspace import Setting
 
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What Ray gives to trials.
-
-    Attributes
-    ----------
-    jobs : int
-        Trials at the same time.
-    cpus, gpus : float
-        Per trial.
-    address : str or None
-        An existing cluster, as ``ray.init`` takes it; None starts Ray on this machine.
-    """
-
-    jobs: int = 1
-    cpus: float = 1
-    gpus: float = 0
-    address: str | None = None
-
-
-# One workspace per worker process, kept for all trials that its actor runs.
-_workspaces: dict[Setting, Workspace] = {}
+__all__ = ["Deliver", "Resources", "StopOnError", "run_with_ray"]
 
 
 def _trainable(config: dict[str, Any], specs: list[dict[str, Any]], setting: Setting) -> None:
-    if setting not in _workspaces:
-        _workspaces[setting] = Workspace(setting)
     spec = TrialSpec.from_dict(specs[config["trial"]])
-    tune.report({"record": attempt_trial(spec, _workspaces[setting]).to_dict()})
+    tune.report({"record": attempt_trial(spec, workspace_for(setting)).to_dict()})
 
 
-class _Deliver(Callback):
+class Deliver(Callback):
     """Hand records to the driver's code as they come in."""
 
     def __init__(
@@ -100,12 +56,12 @@ class _Deliver(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if "record" in result:
-            self._deliver(trial, Record.from_dict(result["record"]))
+            self.deliver(trial, Record.from_dict(result["record"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # What a trial raises is a record already; here its whole process is gone.
         reason = str(trial.get_error()) if trial.get_error() is not None else "no reason was given"
-        self._deliver(
+        self.deliver(
             trial,
             failure(
                 self._specs[trial.config["trial"]],
@@ -117,7 +73,8 @@ class _Deliver(Callback):
             ),
         )
 
-    def _deliver(self, trial: Any, record: Record) -> None:
+    def deliver(self, trial: Any, record: Record) -> None:
+        """Pass a trial's record on, once."""
         number = trial.config["trial"]
         if number in self._delivered or self.error is not None:
             return
@@ -129,8 +86,10 @@ class _Deliver(Callback):
             self.error = error
 
 
-class _StopOnError(tune.Stopper):
-    def __init__(self, deliver: _Deliver) -> None:
+class StopOnError(tune.Stopper):
+    """End the run when a result cannot be saved."""
+
+    def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -163,8 +122,8 @@ def run_with_ray(
     LnlbenchError
         Whatever ``finished`` raised: the run stops at the first result that cannot be saved.
     """
-    with _ray(resources), _scratch() as scratch:
-        deliver = _Deliver(specs, started, finished)
+    with ray_session(resources), scratch_folder() as scratch:
+        deliver = Deliver(specs, started, finished)
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trainable, specs=[spec.to_dict() for spec in specs], setting=setting),
@@ -176,45 +135,10 @@ def run_with_ray(
                 name="trials",
                 storage_path=scratch,
                 callbacks=[deliver],
-                stop=_StopOnError(deliver),
+                stop=StopOnError(deliver),
                 verbose=0,
             ),
         )
         tuner.fit()
     if deliver.error is not None:
         raise deliver.error
-
-
-@contextmanager
-def _ray(resources: Resources) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {
-        "configure_logging": True,
-        "logging_level": "error",
-        "log_to_driver": False,
-    }
-    if resources.address is not None:
-        ray.init(address=resources.address, **quiet)
-    else:
-        ray.init(
-            address="local",  # never a cluster that happens to run here: that is --ray-address
-            num_cpus=max(1, round(resources.jobs * resources.cpus)),
-            include_dashboard=False,
-            **quiet,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """A folder for the files that Tune insists on; nothing in it is ever read."""
-    folder = tempfile.mkdtemp(prefix="lnlbench-tune-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ data → noise → networks → phases (inputs → epochs → evaluation) → re
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,15 +37,27 @@ from lnlbench.timing import Clocks
 from lnlbench.workspace import Workspace
 
 
-def attempt_trial(spec: TrialSpec, workspace: Workspace) -> Record:
+def attempt_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
     """Run a trial and return its record; a failure is a record too.
 
     Whatever a plugin raises is caught here, and nowhere else: one broken trial must not take
     the others along, and its reason must not get lost.
+
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        See :func:`run_trial`.
+
+    Raises
+    ------
+    StopTrial
+        What ``on_epoch`` raises to end a trial that has not failed.
     """
     started = _now()
     try:
-        return run_trial(spec, workspace)
+        return run_trial(spec, workspace, on_epoch)
     except Exception as error:  # noqa: BLE001
         return failure(
             spec,
@@ -56,6 +69,10 @@ def attempt_trial(spec: TrialSpec, workspace: Workspace) -> Record:
         )
     finally:
         return_freed_memory()
+
+
+class StopTrial(BaseException):
+    """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
 
 
 def failure(
@@ -73,7 +90,9 @@ def failure(
     )
 
 
-def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
+def run_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
     """Run one trial.
 
     Parameters
@@ -81,6 +100,9 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
     spec : TrialSpec
     workspace : Workspace
         Data, weights and caches of this process.
+    on_epoch : callable, optional
+        Called after each epoch with what it gave: an entry of ``Record.history``. May raise
+        :class:`StopTrial`.
 
     Returns
     -------
@@ -142,6 +164,8 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
                         phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
                     )
                 history.append(entry)
+                if on_epoch is not None:
+                    on_epoch(entry)
             for event, times in phase.events.items():
                 events[event] = events.get(event, 0) + times
     selections = [entry["selection"] for entry in history if "selection" in entry]

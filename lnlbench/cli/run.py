@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lnlbench.cli.options import RUNS, cache_option, data_option, grid_name, where_option
-from lnlbench.errors import ExitCode, UsageError
+from lnlbench.cli.execution import execution_options, read_execution
+from lnlbench.cli.options import RUNS, grid_name, where_option
+from lnlbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from lnlbench.plan import Plan
@@ -34,22 +34,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("--retry", type=click.Choice(["failed", "stale", "all"]), help="Also run these trials again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results [default: runs/GRID].")
-@data_option
-@cache_option
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE.py[:CLASS]", help="A method that is not installed."
-)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time.")
-@click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]")
-@click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]")
-@click.option("--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001.")
-@click.option(
-    "--executor",
-    type=click.Choice(["ray", "inline"]),
-    default="ray",
-    show_default=True,
-    help="inline runs the trials in this process, for debugging.",
-)
+@execution_options
 def command(
     grid: str,
     conditions: tuple[str, ...],
@@ -58,47 +43,23 @@ def command(
     dry_run: bool,
     retry: str | None,
     out: Path | None,
-    data: Path | None,
-    cache_dir: Path | None,
-    plugins: tuple[str, ...],
-    jobs: int,
-    cpus_per_trial: int | None,
-    gpus_per_trial: float | None,
-    ray_address: str | None,
-    executor: str,
+    **execution: Any,
 ) -> int:
     """Run a grid, or continue it.
 
     The same command continues where it stopped: finished trials are kept, failed ones too unless
     --retry failed. The table is printed at the end.
     """
-    from lnlbench import registry
     from lnlbench.cli.progress import Progress
-    from lnlbench.data.features import default_cache_folder
     from lnlbench.plan import plan as make_plan
     from lnlbench.run import execute, extract_features, find_pending, merge_plans, open_store, preflight
     from lnlbench.store import Store
-    from lnlbench.workspace import Setting, Workspace
+    from lnlbench.workspace import Workspace
 
-    if executor == "inline" and (jobs > 1 or ray_address):
-        raise UsageError(
-            "--executor inline runs one trial at a time, here.", "Drop --jobs and --ray-address."
-        )
-    for plugin in plugins:
-        registry.methods().add_path(plugin)
+    given = read_execution(**execution)
+    setting = given.setting
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     out = out or RUNS / grid_name(grid)
-    device, gpus = _device(gpus_per_trial)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    setting = Setting(
-        data=data.absolute() if data else None,
-        cache=(cache_dir or default_cache_folder()).absolute(),
-        plugins=tuple(registry.references()),
-        device=device,
-        threads=cpus_per_trial or max(1, cores // jobs),
-        executor=executor,
-        jobs=jobs,
-    )
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
         _show_plan(plan, find_pending(plan, known, retry), setting, out)
@@ -113,19 +74,13 @@ def command(
         progress = Progress(len(pending.todo))
         progress.plan(plan, pending, out)
         if pending.todo:
-            workspace = Workspace(replace(setting, threads=cores))
+            workspace = Workspace(replace(setting, threads=given.cores))
             preflight(pending.todo, workspace)
-            if ray_address is None:  # a cluster's nodes extract what they need themselves
+            if given.ray_address is None:  # a cluster's nodes extract what they need themselves
                 extract_features(pending.todo, workspace, progress.extraction)
             del workspace
         store.put_plan(merge_plans(store.plans().get(plan.grid), plan))
         if pending.todo:
-            resources = None
-            if executor == "ray":
-                from lnlbench.runner import Resources
-
-                resources = Resources(jobs, setting.threads, gpus, ray_address)
-
             def finished(record: Record) -> None:
                 store.put(record)
                 progress.finished(record)
@@ -134,22 +89,11 @@ def command(
                 execute(
                     pending.todo,
                     setting,
-                    resources,
+                    given.resources,
                     started=progress.started,
                     finished=finished,
                 )
     return _report(store, plan, out)
-
-
-def _device(gpus_per_trial: float | None) -> tuple[str, float]:
-    """Return the device of the trials, and how many GPUs each gets."""
-    import torch
-
-    available = torch.cuda.is_available()
-    gpus = (1.0 if available else 0.0) if gpus_per_trial is None else gpus_per_trial
-    if gpus and not available:
-        raise UsageError("--gpus-per-trial asks for a GPU, and there is none here.", "Drop the option.")
-    return ("cuda" if gpus else "cpu"), gpus
 
 
 def _warn_stale(pending: Pending) -> None:
