@@ -32,9 +32,7 @@ _OPTIONS = (
     click.option(
         "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time."
     ),
-    click.option(
-        "--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]"
-    ),
+    click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]"),
     click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]"),
     click.option(
         "--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001."

@@ -70,7 +70,7 @@ def command(
         click.echo(f"Warning: {note}", err=True)
     with store.lock():
         pending = find_pending(plan, records, retry)
-        _warn_stale(pending)
+        warn_stale(pending)
         progress = Progress(len(pending.todo))
         progress.plan(plan, pending, out)
         if pending.todo:
@@ -81,6 +81,7 @@ def command(
             del workspace
         store.put_plan(merge_plans(store.plans().get(plan.grid), plan))
         if pending.todo:
+
             def finished(record: Record) -> None:
                 store.put(record)
                 progress.finished(record)
@@ -96,7 +97,8 @@ def command(
     return _report(store, plan, out)
 
 
-def _warn_stale(pending: Pending) -> None:
+def warn_stale(pending: Pending) -> None:
+    """Name records that other code made, on standard error."""
     if pending.stale:
         reasons = "; ".join(dict.fromkeys(pending.stale.values()))
         click.echo(
