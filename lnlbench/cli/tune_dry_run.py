@@ -28,8 +28,8 @@ def describe_search(
     for search in searches:
         seeds = ", ".join(str(spec.seed) for spec in search.base)
         lines.append(
-            f"  {search.base[0].describe().rpartition(' seed ')[0]}: {len(search.configurations)} configurations "
-            f"of {search.epochs} epochs, seed {seeds}"
+            f"  {search.base[0].describe().rpartition(' seed ')[0]}: {len(search.configurations)} "
+            f"configurations of {search.epochs} epochs, seed {seeds}"
         )
     ended = sum(planned.skip is not None for planned in plan.planned)
     lines.append(
@@ -70,4 +70,7 @@ def _cost(todo: Sequence[TrialSpec], setting: Setting) -> str:
         parts.append(f"{sum(extracted.values()):,} units of feature extraction, once for all configurations")
     if head:
         parts.append(f"{head:,.0f} samples through heads alone")
-    return f"  cost: at most {' and '.join(parts) or 'nothing'}\n  (a unit is one image forward through the backbone; backward counts two)"
+    return (
+        f"  cost: at most {' and '.join(parts) or 'nothing'}\n"
+        "  (a unit is one image forward through the backbone; backward counts two)"
+    )

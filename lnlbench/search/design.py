@@ -141,8 +141,8 @@ def make_searches(
         others = by_backbone.setdefault(spec.backbone.label, [])
         if any(other.seed == spec.seed for other in others):
             raise UsageError(
-                f"The rows of the grid '{plan.grid}' give {spec.backbone.label} several trials per seed, so a "
-                "configuration has no one score.",
+                f"The rows of the grid '{plan.grid}' give {spec.backbone.label} several trials per seed, "
+                "so a configuration has no one score.",
                 "Choose a grid that has one, or narrow this one with --where.",
             )
         others.append(spec)

@@ -83,7 +83,10 @@ def _doubt(ranked: Sequence[Result], metric: str) -> str:
     seeds = f", mean of {len(best.curves)} seeds" if len(best.curves) > 1 else ""
     close = within_noise(ranked, metric)
     tied = sum(result.score(metric) == best.score(metric) for result in ranked[1:])
-    text = f"The standard error of the best is {error:.2f} points ({best.curves[0].samples} validation samples{seeds}). "
+    text = (
+        f"The standard error of the best is {error:.2f} points "
+        f"({best.curves[0].samples} validation samples{seeds}). "
+    )
     if close:
         others = "1 other configuration is" if close == 1 else f"{close} other configurations are"
         text += f"{others} within it, and so are not told from the best."
@@ -116,7 +119,7 @@ def _edges(best: Result, found: Sequence[Effect], space: Space, metric: str) -> 
         if side is None or spreads.get(name, 0.0) <= error:
             continue
         lines.append(
-            f"Warning: {name} = {show(value)} is the {side} value of the space, so a better one may lie outside."
+            f"Warning: {name} = {show(value)} is the {side} value of the space; a better one may lie outside."
             + _wider(space, name, value, side)
         )
     return ["", *lines] if lines else []

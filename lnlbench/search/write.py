@@ -1,7 +1,7 @@
 """Write what a search chose into a hyperparameter file, beside what the file already has.
 
-The format is read by :mod:`lnlbench.hyperparameters`. A file may have been written by hand, so its comments and its
-order are kept.
+The format is read by :mod:`lnlbench.hyperparameters`. A file may have been written by hand, so its
+comments and its order are kept.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def _conditions(spec: TrialSpec, space: Space) -> list[str]:
 
 
 def show(value: Any) -> str:
-    """Return a value of a space as a person writes it: ``0.0001`` is ``1e-4``."""
+    """Return a value of a space as a person writes it: ``0.001`` is ``1e-3``."""
     if type(value) is not float:
         return str(value).lower() if isinstance(value, bool) else str(value)
-    if value and not 1e-3 <= abs(value) < 1e6:
+    if value and not 1e-2 <= abs(value) < 1e6:
         mantissa, _, exponent = f"{value:e}".partition("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:g}"
