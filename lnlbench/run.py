@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from lnlbench.worker import Limits, work
 from lnlbench.workspace import Setting, Workspace
 
 if TYPE_CHECKING:
-    from lnlbench.runner import Resources
+    from lnlbench.ray_session import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,57 +203,67 @@ def merge_plans(old: Mapping[str, Any] | None, new: Plan) -> dict[str, Any]:
     return {**value, "trials": value["trials"] + kept}
 
 
-def execute(
-    specs: tuple[TrialSpec, ...],
-    setting: Setting,
-    resources: Resources | None,
-    *,
-    timeout: float | None = None,
-    started: Callable[[TrialSpec], None],
-    finished: Callable[[Record], None],
-    interrupted: Callable[[], None],
-) -> None:
-    """Run trials with the setting's executor.
+@contextmanager
+def supervised(
+    setting: Setting, resources: Resources | None, timeout: float | None, interrupted: Callable[[], None]
+) -> Iterator[Limits]:
+    """Catch Ctrl-C while trials run, and say what they must obey.
 
     Parameters
     ----------
+    setting : Setting
     resources : Resources or None
-        For the ``ray`` executor.
-    timeout : float, optional
-        Seconds that a trial may take, with the ``ray`` executor.
-    started, finished : callable
-        Called for each trial.
+        None for trials in this process.
+    timeout : float or None
+        Seconds that a trial may take.
     interrupted : callable
         Called at the first Ctrl-C, when trials are asked to stop after their epoch.
+
+    Yields
+    ------
+    Limits
 
     Raises
     ------
     KeyboardInterrupt
         If the run was interrupted, when all that could be saved has been.
     """
+    here = socket.gethostname(), os.getpid()
     folder = setting.checkpoints
     # One flag per driver, since a folder of checkpoints may be given to several runs.
-    flag = folder / f".stop-{socket.gethostname()}-{os.getpid()}" if folder is not None else None
+    flag = folder / f".stop-{here[0]}-{here[1]}" if folder is not None else None
     local = resources is None or resources.address is None
-    limits = Limits(
-        timeout, traces=folder, flag=flag, driver=(socket.gethostname(), os.getpid()) if local else None
-    )
     with Interruption(interrupted, flag) as interruption:
-        if setting.executor == "ray":
-            assert resources is not None
-            from lnlbench.runner import run_with_ray
-
-            run_with_ray(specs, setting, resources, limits, started=started, finished=finished)
-        else:
-            workspace = Workspace(setting)
-            for spec in specs:
-                started(spec)
-                record = work(spec, workspace, limits)
-                if record is None:
-                    break
-                finished(record)
+        yield Limits(timeout, traces=folder, flag=flag, driver=here if local else None)
         if interruption.requested:
             raise KeyboardInterrupt
+
+
+def execute(
+    specs: Sequence[TrialSpec],
+    setting: Setting,
+    resources: Resources | None,
+    limits: Limits,
+    *,
+    started: Callable[[TrialSpec], None],
+    finished: Callable[[Record], None],
+) -> None:
+    """Run trials under Ray, or in this process if there are no resources for it.
+
+    ``started`` and ``finished`` are called for each trial, the second with its record.
+    """
+    if resources is not None:
+        from lnlbench.runner import run_with_ray
+
+        run_with_ray(specs, setting, resources, limits, started=started, finished=finished)
+        return
+    workspace = Workspace(setting)
+    for spec in specs:
+        started(spec)
+        record = work(spec, workspace, limits)
+        if record is None:  # interrupted
+            return
+        finished(record)
 
 
 def tidy(store: Store, checkpoints: Checkpoints) -> tuple[list[Record], list[str]]:

@@ -1,4 +1,4 @@
-"""Trials under Ray Tune. The only module that imports ray.
+"""Trials under Ray Tune.
 
 The store decides what to run; Ray only executes it, in actors that are used again for the next
 trial. Results travel back as JSON and are written by the driver, one by one.
@@ -6,84 +6,37 @@ trial. Results travel back as JSON and are written by the driver, one by one.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported or started.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Ctrl-C is ours to handle: the driver's records are already on disk.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Tune's own snapshots are never read.
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    # Workers are niced by 15 otherwise, and whatever else runs is billed to their trials.
-    "RAY_worker_niceness": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in _QUIET.items():
-    os.environ.setdefault(_name, _value)
+# First, because it sets what Ray reads when it is imported.
+from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspace_for
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune import Callback  # noqa: E402
+# isort: split
+from ray import tune
+from ray.tune import Callback
 
-from lnlbench.errors import LnlbenchError  # noqa: E402
-from lnlbench.interruption import requested  # noqa: E402
-from lnlbench.record import Record  # noqa: E402
-from lnlbench.spec import TrialSpec  # noqa: E402
-from lnlbench.trial import failure  # noqa: E402
-from lnlbench.worker import Limits, end_with_driver, work  # noqa: E402
-from lnlbench.workspace import Setting, Workspace  # noqa: E402
+from lnlbench.errors import LnlbenchError
+from lnlbench.interruption import requested
+from lnlbench.record import Record
+from lnlbench.spec import TrialSpec
+from lnlbench.trial import failure
+from lnlbench.worker import Limits, work
+from lnlbench.workspace import Setting
 
 # A trial that loses its node is run elsewhere; one that loses this many probably does not fit.
 NODES_LOST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What Ray gives to trials.
-
-    Attributes
-    ----------
-    jobs : int
-        Trials at the same time.
-    cpus, gpus : float
-        Per trial.
-    address : str or None
-        An existing cluster, as ``ray.init`` takes it; None starts Ray on this machine.
-    """
-
-    jobs: int = 1
-    cpus: float = 1
-    gpus: float = 0
-    address: str | None = None
-
-
-# One workspace per worker process, kept for all trials that its actor runs.
-_workspaces: dict[Setting, Workspace] = {}
-
-
 def _trainable(config: dict[str, Any], specs: list[dict[str, Any]], setting: Setting, limits: Limits) -> None:
-    if setting not in _workspaces:
-        end_with_driver(limits)
-        _workspaces[setting] = Workspace(setting)
     spec = TrialSpec.from_dict(specs[config["trial"]])
-    record = work(spec, _workspaces[setting], limits)
+    record = work(spec, workspace_for(setting, limits), limits)
     tune.report({"record": record.to_dict() if record is not None else None})
 
 
-class _Deliver(Callback):
+class Deliver(Callback):
     """Hand records to the driver's code as they come in.
 
     Attributes
@@ -130,7 +83,10 @@ class _Deliver(Callback):
     ) -> None:
         self.running.discard(trial.config["trial"])
         if result.get("record") is not None:
-            self._deliver(trial.config["trial"], Record.from_dict(result["record"]))
+            self.deliver(trial.config["trial"], Record.from_dict(result["record"]))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running.discard(trial.config["trial"])  # with no result, if it was stopped
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # What a trial raises is a record already; here its whole process is gone.
@@ -142,9 +98,9 @@ class _Deliver(Callback):
             return
         spec, timeout = self._specs[number], self._limits.timeout
         if timeout is not None and time.monotonic() - self._since[number] >= timeout:
-            self._deliver(number, self._timed_out(spec, timeout, reason))
+            self.deliver(number, self._timed_out(spec, timeout, reason))
             return
-        self._deliver(
+        self.deliver(
             number,
             failure(
                 spec,
@@ -169,7 +125,8 @@ class _Deliver(Callback):
             trace=reason,
         )
 
-    def _deliver(self, number: int, record: Record) -> None:
+    def deliver(self, number: int, record: Record) -> None:
+        """Pass a trial's record on, once."""
         if number in self.delivered or self.error is not None:
             return
         self.delivered.add(number)
@@ -180,10 +137,10 @@ class _Deliver(Callback):
             self.error = error
 
 
-class _StopEarly(tune.Stopper):
+class StopEarly(tune.Stopper):
     """End the run when a result cannot be saved, or when an interruption has been obeyed."""
 
-    def __init__(self, deliver: _Deliver, flag: Path | None) -> None:
+    def __init__(self, deliver: Deliver, flag: Path | None) -> None:
         self._deliver = deliver
         self._flag = flag
 
@@ -222,7 +179,7 @@ def run_with_ray(
     LnlbenchError
         Whatever ``finished`` raised: the run stops at the first result that cannot be saved.
     """
-    with _ray(resources):
+    with ray_session(resources):
         todo, losses = list(specs), dict.fromkeys((spec.trial_id for spec in specs), 0)
         while todo:
             deliver = _tune(todo, setting, resources, limits, started, finished)
@@ -252,10 +209,10 @@ def _tune(
     limits: Limits,
     started: Callable[[TrialSpec], None],
     finished: Callable[[Record], None],
-) -> _Deliver:
+) -> Deliver:
     """Run trials once; what became of them is in the result."""
-    deliver = _Deliver(specs, limits, started, finished)
-    with _scratch() as scratch:
+    deliver = Deliver(specs, limits, started, finished)
+    with scratch_folder() as scratch:
         trainable = tune.with_parameters(
             _trainable, specs=[spec.to_dict() for spec in specs], setting=setting, limits=limits
         )
@@ -267,43 +224,8 @@ def _tune(
                 name="trials",
                 storage_path=scratch,
                 callbacks=[deliver],
-                stop=_StopEarly(deliver, limits.flag),
+                stop=StopEarly(deliver, limits.flag),
                 verbose=0,
             ),
         ).fit()
     return deliver
-
-
-@contextmanager
-def _ray(resources: Resources) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {
-        "configure_logging": True,
-        "logging_level": "error",
-        "log_to_driver": False,
-    }
-    if resources.address is not None:
-        ray.init(address=resources.address, **quiet)
-    else:
-        ray.init(
-            address="local",  # never a cluster that happens to run here: that is --ray-address
-            num_cpus=max(1, round(resources.jobs * resources.cpus)),
-            include_dashboard=False,
-            **quiet,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """A folder for the files that Tune insists on; nothing in it is ever read."""
-    folder = tempfile.mkdtemp(prefix="lnlbench-tune-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -100,7 +100,8 @@ def run_trial(
         Data, weights and caches of this process.
     on_epoch : callable, optional
         Called after each epoch, when its checkpoint is saved, with what the epoch gave: an
-        entry of ``Record.history``. May raise :class:`StopTrial`.
+        entry of ``Record.history``; of a trial that is continued, with the earlier ones first.
+        May raise :class:`StopTrial`.
 
     Returns
     -------
@@ -114,7 +115,11 @@ def run_trial(
     """
     checkpoints = Checkpoints(workspace.setting.checkpoints)
     trial = Trial(spec, workspace)
-    for entry in trial.epochs(checkpoints.load(spec.trial_id, trial.identity)):
+    saved = checkpoints.load(spec.trial_id, trial.identity)
+    if saved is not None and on_epoch is not None:
+        for entry in saved["history"]:
+            on_epoch(entry)
+    for entry in trial.epochs(saved):
         if trial.finished < spec.epochs:
             checkpoints.save(spec.trial_id, trial.identity, trial.state())
         if on_epoch is not None:

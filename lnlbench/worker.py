@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,35 @@ class Limits:
         return self.traces / f"{trial_id}.trace" if self.traces is not None else None
 
 
-def work(spec: TrialSpec, workspace: Workspace, limits: Limits) -> Record | None:
-    """Run a trial; None if the run was interrupted and the trial is to be continued later."""
+def work(
+    spec: TrialSpec,
+    workspace: Workspace,
+    limits: Limits,
+    on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Record | None:
+    """Run a trial.
 
-    def look(entry: Mapping[str, Any] | None = None) -> None:
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        See :func:`lnlbench.trial.run_trial`.
+
+    Returns
+    -------
+    Record or None
+        None if the trial was stopped: by an interruption of the run, to be continued later, or
+        by ``on_epoch``.
+    """
+
+    def look(entry: Mapping[str, Any]) -> None:
+        if on_epoch is not None:
+            on_epoch(entry)
         if requested(limits.flag):
             raise StopTrial
 
+    if requested(limits.flag):
+        return None
     try:
-        look()
         with _time_limit(limits, spec.trial_id):
             return attempt_trial(spec, workspace, look)
     except StopTrial:

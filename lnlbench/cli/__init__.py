@@ -19,6 +19,7 @@ VERBS = {
     "status": ("status", "Show what is done, what failed and why."),
     "table": ("table", "Make the table of a grid from its records."),
     "export": ("export", "Write all trials as CSV or Parquet."),
+    "tune": ("tune", "Search hyperparameters for a backbone."),
     "list": ("list_", "List grids, methods, backbones, data sets or noise."),
     "check": ("check", "Check that a method keeps the rules of the suite."),
     "new": ("new", "Start a method of your own."),

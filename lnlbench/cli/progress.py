@@ -58,26 +58,32 @@ class Progress:
 
     def started(self, spec: TrialSpec) -> None:
         """Note that a trial has started."""
-        self._running[spec.trial_id] = spec.describe()
+        self._running[spec.trial_id] = self.name(spec)
         self._refresh()
+
+    def name(self, spec: TrialSpec) -> str:
+        """Return what a trial is called here."""
+        return spec.describe()
+
+    def outcome(self, record: Record) -> str:
+        """Return what is said of a trial that is done."""
+        metrics, times = record.metrics, record.times
+        return f"best {metrics['best']:.2f}, last {metrics['last']:.2f}, {times['train_s']:.1f} s of training"
 
     def finished(self, record: Record) -> None:
         """Say how a trial ended."""
-        self._running.pop(record.trial_id, None)
-        self._finished += 1
-        place = f"[{self._finished}/{self._total}]"
         if record.status is Status.DONE:
-            metrics, times = record.metrics, record.times
-            self._say(
-                f"{place} {record.spec.describe()}: best {metrics['best']:.2f}, last {metrics['last']:.2f}, "
-                f"{times['train_s']:.1f} s of training"
-            )
+            self.ended(record.spec, self.outcome(record))
         else:
             self._failed += 1
             error = record.error or {}
-            self._say(
-                f"{place} {record.spec.describe()}: FAILED, {error.get('type')}: {error.get('message')}"
-            )
+            self.ended(record.spec, f"FAILED, {error.get('type')}: {error.get('message')}")
+
+    def ended(self, spec: TrialSpec, outcome: str) -> None:
+        """Count a trial, and say what came of it."""
+        self._running.pop(spec.trial_id, None)
+        self._finished += 1
+        self._say(f"[{self._finished}/{self._total}] {self.name(spec)}: {outcome}")
         self._refresh()
 
     def interrupted(self) -> None:

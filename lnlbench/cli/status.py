@@ -114,6 +114,8 @@ def _next_command(report: dict[str, Any], plans: Mapping[str, Any]) -> str:
 
 def _run_command(plan: Mapping[str, Any], out: str) -> str:
     """The command that made a plan, with what it changed in the grid."""
+    if "command" in plan.get("source", {}):  # a search, which says itself how it goes on
+        return str(plan["source"]["command"])
     command = f"lnlbench run --grid {shlex.quote(plan['grid'])}"
     for override in plan.get("source", {}).get("overrides", []):
         option, _, value = override.partition(" ")

@@ -1,0 +1,106 @@
+"""A Ray session: its environment, what it gives to trials, and its end. Imported before ray.
+
+:mod:`lnlbench.runner` executes the trials of a plan in one, :mod:`lnlbench.search.asha` those of a
+search with a scheduler.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+# Read by Ray when it is imported or started.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Ctrl-C is ours to handle: the driver's records are already on disk.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune's own snapshots are never read.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    # Workers are niced by 15 otherwise, and whatever else runs is billed to their trials.
+    "RAY_worker_niceness": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in _QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+
+from lnlbench.worker import Limits, end_with_driver  # noqa: E402
+from lnlbench.workspace import Setting, Workspace  # noqa: E402
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What Ray gives to trials.
+
+    Attributes
+    ----------
+    jobs : int
+        Trials at the same time.
+    cpus, gpus : float
+        Per trial.
+    address : str or None
+        An existing cluster, as ``ray.init`` takes it; None starts Ray on this machine.
+    """
+
+    jobs: int = 1
+    cpus: float = 1
+    gpus: float = 0
+    address: str | None = None
+
+
+# One workspace per worker process, kept for all trials that its actor runs.
+_workspaces: dict[Setting, Workspace] = {}
+
+
+def workspace_for(setting: Setting, limits: Limits) -> Workspace:
+    """Return the workspace of this worker process, which ends with its driver."""
+    if setting not in _workspaces:
+        end_with_driver(limits)
+        _workspaces[setting] = Workspace(setting)
+    return _workspaces[setting]
+
+
+@contextmanager
+def ray_session(resources: Resources) -> Iterator[None]:
+    """Hold a Ray session during the ``with`` block: the one there is, or one of its own."""
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {
+        "configure_logging": True,
+        "logging_level": "error",
+        "log_to_driver": False,
+    }
+    if resources.address is not None:
+        ray.init(address=resources.address, **quiet)
+    else:
+        ray.init(
+            address="local",  # never a cluster that happens to run here: that is --ray-address
+            num_cpus=max(1, round(resources.jobs * resources.cpus)),
+            include_dashboard=False,
+            **quiet,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A folder for the files that Tune insists on; nothing in it is ever read."""
+    folder = tempfile.mkdtemp(prefix="lnlbench-ray-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
