@@ -106,6 +106,8 @@ class Workspace:
         """
         key = (spec, seed if spec.weights == "none" else 0)
         if key not in self._backbones:
+            # Every seed has other initial weights, and there is no end of seeds: one is kept.
+            self._backbones = {k: backbone for k, backbone in self._backbones.items() if k[0] != spec}
             source = registry.backbones().load(split_reference(spec.name)[0])()
             self._backbones[key] = source.load(spec, key[1])
         return self._backbones[key]

@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 import torch
+from tiny_models import save
 
 from lnlbench import registry
 from lnlbench.cli import health, main
@@ -197,7 +198,7 @@ def broken_plugins(folders: Folders) -> list[str]:
 def test_our_own_plugins(folders: Folders) -> None:
     ((level, text, _),) = health.plugins(folders)
     assert level is Level.FINE
-    assert text.startswith("found 7 methods, 4 backbones, ")
+    assert text.startswith("found 7 methods, 14 backbones, ")
 
 
 def test_a_plugin_that_does_not_load(folders: Folders, install: Callable[..., None]) -> None:
@@ -271,3 +272,27 @@ def test_weights_that_are_not_the_official_ones(
     assert diagnosis.level is Level.BROKEN
     assert "is not the file of weights" in diagnosis.text
     assert diagnosis.remedy.startswith("Install it again")
+
+
+def test_named_backbones_that_are_here_and_that_are_not(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("LNLBENCH_WEIGHTS", str(tmp_path))
+    save("msn", tmp_path / "facebook" / "vit-msn-base")
+    _, (level, text, _) = health.weights(folders)
+    assert level is Level.FINE
+    here, absent = text.split("; not here: ")
+    assert here == f"LNLBENCH_WEIGHTS is {tmp_path}; available: efficientnet_lite0, msn_vit_b"
+    assert "vit_b16" in absent
+    assert "resnet34_cifar" not in absent  # it has no weights that could be here
+
+
+def test_a_folder_of_models_that_does_not_exist(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LNLBENCH_WEIGHTS", str(tmp_path / "nowhere"))
+    _, (level, text, remedy) = health.weights(folders)
+    assert level is Level.WARNING
+    assert str(tmp_path / "nowhere") in text
+    assert "LNLBENCH_WEIGHTS" in remedy

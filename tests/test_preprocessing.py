@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import timm.data
 import torch
@@ -10,6 +9,7 @@ import torchvision
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photos import assert_within_rounding, photo
 from PIL import Image
 
 from lnlbench.errors import WeightsError
@@ -21,23 +21,6 @@ from lnlbench.spec import BackboneSpec
 
 SPEC = BackboneSpec("hf:tiny")
 HALF = Preprocessing(8, 8, "exact", "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-def photo(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """Smooth colours, sharp edges and a little noise, as uint8 [3, H, W]."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    image = np.stack([128 + 100 * np.sin((9 + c) * x + c) * np.cos(7 * y) for c in range(3)])
-    image[:, height // 3 : height // 2, width // 4 : width // 2] = 230
-    image += rng.normal(0, 8, image.shape)
-    return torch.from_numpy(image.round().clip(0, 255).astype(np.uint8))
-
-
-def assert_within_rounding(ours: torch.Tensor, theirs: torch.Tensor, std: tuple[float, ...]) -> None:
-    assert ours.shape == theirs.shape
-    levels = (ours - theirs).abs() * torch.tensor(std).view(1, 3, 1, 1) * 255
-    assert levels.max() <= 2.01
-    assert levels.mean() < 0.3
 
 
 PROCESSORS = {

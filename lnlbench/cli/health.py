@@ -212,7 +212,7 @@ def entry_points(folders: Folders) -> Iterator[Finding]:
 
 
 def weights(folders: Folders) -> Iterator[Finding]:
-    """The embedded backbone, loaded, in a forward pass."""
+    """The embedded backbone, loaded, in a forward pass; and which named ones are there."""
     import torch
 
     from lnlbench import registry
@@ -226,6 +226,36 @@ def weights(folders: Folders) -> Iterator[Finding]:
         yield Level.BROKEN, f"the features of {name} are not finite.", REINSTALL
     else:
         yield Level.FINE, f"{name} loads, {features.shape[1]} features", ""
+    yield _named_weights()
+
+
+def _named_weights() -> Finding:
+    from lnlbench import registry
+    from lnlbench.models.hub import OFFLINE_VARIABLE, offline_root
+    from lnlbench.spec import BackboneSpec
+
+    root = offline_root()
+    if root is not None and not root.is_dir():
+        return (
+            Level.WARNING,
+            f"the folder of models {root} does not exist.",
+            f"Correct {OFFLINE_VARIABLE}, or create it.",
+        )
+    there: list[str] = []
+    absent: list[str] = []
+    for entry in registry.backbones().entries():
+        try:
+            source = registry.backbones().load(entry.name)
+        except LnlbenchError:
+            continue  # told under "plugins"
+        if source.pretrained and not source.takes_reference:
+            lack = source().missing(None, BackboneSpec(entry.name))
+            (absent if lack else there).append(entry.name)
+    text = f"{f'{OFFLINE_VARIABLE} is {root}' if root else f'{OFFLINE_VARIABLE} is not set'}; "
+    text += f"available: {', '.join(there) or 'none'}"
+    if absent:
+        text += f"; not here: {', '.join(absent)} (lnlbench run --dry-run says what fetches them)"
+    return Level.FINE, text, ""
 
 
 CHECKS: dict[str, Callable[[Folders], Iterator[Finding]]] = {

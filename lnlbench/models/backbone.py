@@ -55,11 +55,14 @@ class BackboneSource(ABC):
     Attributes
     ----------
     summary : str
-        One line for ``lnlbench list backbones``.
+        One line. Default: the first line of the class's docstring, which
+        ``lnlbench list backbones`` shows.
     takes_reference : bool
         The name is followed by what to load, as in ``timm:resnet50``.
     takes_revision : bool
         ``BackboneSpec.revision`` means something here.
+    pretrained : bool
+        There are pre-trained weights; without, ``weights = "none"`` has to be set.
     option_defaults : mapping of str to value
         Options of :class:`~lnlbench.spec.BackboneSpec` that the source reads.
     """
@@ -67,7 +70,13 @@ class BackboneSource(ABC):
     summary: ClassVar[str]
     takes_reference: ClassVar[bool] = False
     takes_revision: ClassVar[bool] = False
+    pretrained: ClassVar[bool] = True
     option_defaults: ClassVar[Mapping[str, Scalar]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "summary" not in vars(cls):
+            cls.summary = (cls.__doc__ or "").partition("\n")[0]
 
     @abstractmethod
     def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
@@ -109,7 +118,24 @@ class BackboneSource(ABC):
         return reference
 
     def options(self, spec: BackboneSpec) -> dict[str, Any]:
-        """Return the spec's options over :attr:`option_defaults`; unknown ones are errors."""
+        """Return the spec's options over :attr:`option_defaults`.
+
+        Raises
+        ------
+        UsageError
+            If the spec asks for what this source does not have: an option, a revision,
+            pre-trained weights, or a choice among several models.
+        """
+        scheme, reference = split_reference(spec.name)
+        if reference is not None and not self.takes_reference:
+            raise UsageError(
+                f"Backbone '{scheme}' is one model, but '{spec.name}' is asked for.", f"Write {scheme}."
+            )
+        if spec.weights == "pretrained" and not self.pretrained:
+            raise UsageError(
+                f"Backbone '{spec.name}' has no pre-trained weights; it is trained from scratch.",
+                'Set backbone_options.weights = "none".',
+            )
         if spec.revision is not None and not self.takes_revision:
             raise UsageError(
                 f"Backbone '{spec.name}' has no revisions, but revision = '{spec.revision}' is set.",

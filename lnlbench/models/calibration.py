@@ -23,12 +23,14 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from lnlbench.errors import WeightsError
 from lnlbench.models.backbone import Backbone
 
 # A rival has to be this much faster than plain float32 to be worth its different rounding.
 MARGIN = 1.1
-_PROBE_BATCH = 64
+_BATCHES = (64, 32, 16, 8, 4)  # images; the first that memory and time allow
 _REPEATS = 3
+_SECONDS = 60.0  # that it may take, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +135,50 @@ def _measure(backbone: Backbone, precision: str, device: torch.device) -> dict[E
     precisions = automatic if precision == "auto" else (precision,)
     candidates = [Execution(p, layout) for p in precisions for layout in (False, True)]
     size = backbone.preprocessing.size
-    best = dict.fromkeys(candidates, float("inf"))
     with torch.random.fork_rng():
-        images = torch.zeros(_PROBE_BATCH, 3, size, size, device=device)
         modules = {c: c.prepare(copy.deepcopy(backbone.module).to(device)).train() for c in candidates}
-        # In turns, so that other work on the machine hits every candidate; the first turn warms up.
-        for turn in range(1 + _REPEATS):
-            for candidate, module in modules.items():
-                inputs = images
-                if candidate.channels_last:
-                    inputs = images.contiguous(memory_format=torch.channels_last)
-                started = time.perf_counter()
-                with candidate.autocast(device):
-                    output = module(inputs)
-                output.float().sum().backward()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                if turn:
-                    best[candidate] = min(best[candidate], time.perf_counter() - started)
-    return {candidate: _PROBE_BATCH / seconds for candidate, seconds in best.items()}
+        for batch in _affordable_batches(modules, size, device):
+            try:
+                return _in_turns(modules, batch, size, device)
+            except torch.cuda.OutOfMemoryError:
+                continue  # fewer may fit, and linear probing needs no room for gradients at all
+    raise WeightsError(
+        f"A training step of '{backbone.name}' on {_BATCHES[-1]} images needs more memory than {device} has.",
+        "Set backbone_options.gradient_checkpointing = true (if it has this option) or a smaller image_size.",
+    )
+
+
+def _affordable_batches(
+    modules: dict[Execution, nn.Module], size: int, device: torch.device
+) -> tuple[int, ...]:
+    """Return the numbers of images to measure on, in the order in which to try them."""
+    try:
+        seconds = min(_step(c, m, _BATCHES[-1], size, device) for c, m in modules.items()) / _BATCHES[-1]
+    except torch.cuda.OutOfMemoryError:
+        return ()
+    steps = (1 + _REPEATS) * len(modules)
+    return tuple(b for b in _BATCHES if b * steps * seconds <= _SECONDS) or _BATCHES[-1:]
+
+
+def _in_turns(
+    modules: dict[Execution, nn.Module], batch: int, size: int, device: torch.device
+) -> dict[Execution, float]:
+    # In turns, so that other work on the machine hits every candidate; the first turn warms up.
+    turns = [{c: _step(c, m, batch, size, device) for c, m in modules.items()} for _ in range(1 + _REPEATS)]
+    return {c: batch / min(turn[c] for turn in turns[1:]) for c in modules}
+
+
+def _step(execution: Execution, module: nn.Module, batch: int, size: int, device: torch.device) -> float:
+    """Return the seconds of one training step, optimiser not included."""
+    images = torch.zeros(batch, 3, size, size, device=device)
+    if execution.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    started = time.perf_counter()
+    with execution.autocast(device):
+        output = module(images)
+    output.float().sum().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - started
+    module.zero_grad(set_to_none=True)  # or every candidate would hold gradients to the end
+    return seconds

@@ -45,6 +45,7 @@ class EfficientNetLite0(BackboneSource):
 
     def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
         """Say so if the installed package has lost its file of weights."""
+        self.options(spec)
         if spec.weights == "none" or weights_path().is_file():
             return None
         return f"'{weights_path()}' does not exist. {_REINSTALL}"

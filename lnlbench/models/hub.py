@@ -1,5 +1,9 @@
 """Files of Hugging Face hub repositories: on this machine, or downloaded.
 
+Looked for in this order: the folder that ``LNLBENCH_WEIGHTS`` names, the hub's own cache, the
+hub. Where weights come from is no part of a trial's identity; what they are is in its record,
+as a fingerprint.
+
 Only JSON and safetensors files are ever fetched. Pickled weights can run code when they
 are read, so they are not downloaded and not opened.
 """
@@ -7,6 +11,8 @@ are read, so they are not downloaded and not opened.
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -14,10 +20,12 @@ from huggingface_hub.errors import HFValidationError
 
 from lnlbench.errors import UsageError, WeightsError
 
+OFFLINE_VARIABLE = "LNLBENCH_WEIGHTS"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 # Named one by one: repositories also hold tokenisers and weights of other libraries.
-FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+FILES = ("config.json", *PROCESSOR_FILES)
 WEIGHT_FILES = (WEIGHTS_FILE, INDEX_FILE, "model-*.safetensors")
 PICKLES = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl")
 
@@ -34,12 +42,14 @@ def lacking(folder: Path, *, configuration: bool, weights: bool) -> str | None:
     ----------
     folder : Path
     configuration : bool
-        Whether ``config.json`` is needed.
+        Whether the configurations of the model and of its image processor are needed.
     weights : bool
         Whether weights are needed; if they are sharded, all shards.
     """
     if configuration and not (folder / "config.json").is_file():
         return "config.json"
+    if configuration and not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        return PROCESSOR_FILES[0]
     if not weights or (folder / WEIGHTS_FILE).is_file():
         return None
     index = folder / INDEX_FILE
@@ -52,28 +62,90 @@ def lacking(folder: Path, *, configuration: bool, weights: bool) -> str | None:
     return next((shard for shard in shards if not (folder / shard).is_file()), None)
 
 
+def offline_root() -> Path | None:
+    """Return the user's own folder of models (``LNLBENCH_WEIGHTS``), or None if none is set."""
+    folder = os.environ.get(OFFLINE_VARIABLE)
+    return Path(folder).expanduser() if folder else None
+
+
+def offline_folder(repository: str, revision: str | None) -> Path | None:
+    """Return where a repository belongs in the user's folder of models, there or not.
+
+    That is ``OWNER/NAME``, and ``OWNER/NAME@REVISION`` for a pinned revision (with ``--`` for
+    slashes): files in a folder do not say which revision they are.
+    """
+    root = offline_root()
+    if root is None:
+        return None
+    return root / (f"{repository}@{revision.replace('/', '--')}" if revision else repository)
+
+
+def own_folder(reference: str, revision: str | None) -> Path | None:
+    """Return the folder that the user has given for a model, by its path or by its name, or None."""
+    if looks_local(reference):
+        return Path(reference).expanduser()
+    folder = offline_folder(reference, revision)
+    return folder if folder is not None and folder.is_dir() else None
+
+
 def cached(repository: str, revision: str | None) -> Path | None:
     """Return the folder of a repository's files in the hub's cache, or None."""
     return _snapshot(repository, revision, (), local=True)
 
 
+def find_problem(
+    reference: str, revision: str | None, *, configuration: bool, weights: bool
+) -> tuple[str, str] | None:
+    """Say what a model lacks on this machine and what to do about it, or None if nothing.
+
+    Parameters
+    ----------
+    reference : str
+        Path of a folder, or name of a hub repository.
+    revision : str or None
+        Of the repository; None takes the current one.
+    configuration, weights : bool
+        What is needed, see :func:`lacking`.
+    """
+    wanted = {"configuration": configuration, "weights": weights}
+    folder = own_folder(reference, revision)
+    if folder is not None:
+        fetch = None if looks_local(reference) else _fetch_hint(reference, revision)
+        return local_problem(folder, **wanted, fetch=fetch)
+    found = cached(reference, revision)
+    if found is None:
+        return describe_missing(reference, revision, "config.json" if configuration else WEIGHTS_FILE)
+    lack = lacking(found, **wanted)
+    return describe_missing(reference, revision, lack) if lack is not None else None
+
+
 def describe_missing(repository: str, revision: str | None, name: str) -> tuple[str, str]:
     """Return what is missing from a hub repository on this machine, and the command that fetches it."""
-    flag = f" --revision {revision}" if revision else ""
-    # Not the whole repository: many hold the same weights in several formats.
-    command = f"hf download {repository}{flag} --include '*.json' --include 'model*.safetensors'"
     at = f" at revision '{revision}'" if revision else ""
     return (
         f"{name} of the hub repository '{repository}'{at} is not on this machine.",
-        f"Fetch it with: {command}",
+        _fetch_hint(repository, revision),
     )
+
+
+def _fetch_hint(repository: str, revision: str | None) -> str:
+    command = ["hf", "download", repository]
+    if revision:
+        command += ["--revision", revision]
+    # Not the whole repository: many hold the same weights in several formats.
+    command += ["--include", "*.json", "--include", "model*.safetensors"]
+    folder = offline_folder(repository, revision)
+    if folder is not None:
+        command += ["--local-dir", str(folder)]
+    return f"Fetch it with: {shlex.join(command)}"
 
 
 def model_folder(reference: str, revision: str | None, *, configuration: bool, weights: bool) -> Path:
     """Return a complete folder of a local path or hub repository, downloading what is missing.
 
-    A copy in the hub's cache is used as it is, without asking the hub for a newer one: all
-    trials of a run see the same weights. Pin ``revision`` to say which.
+    A copy on this machine is used as it is, without asking the hub for a newer one: all trials
+    of a run see the same weights. Pin ``revision`` to say which. A model in the user's own folder
+    that is not complete is an error, so that it is never another one that is used.
 
     Raises
     ------
@@ -81,9 +153,9 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
         If files are missing and cannot be downloaded, or weights exist only as pickles.
     """
     wanted = {"configuration": configuration, "weights": weights}
-    if looks_local(reference):
-        folder = Path(reference).expanduser()
-        problem = local_problem(folder, **wanted)
+    folder = own_folder(reference, revision)
+    if folder is not None:
+        problem = find_problem(reference, revision, **wanted)
         if problem:
             raise WeightsError(*problem)
         return folder
@@ -103,8 +175,19 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
     return found
 
 
-def local_problem(folder: Path, *, configuration: bool, weights: bool) -> tuple[str, str] | None:
-    """Say what is wrong with a local model folder and what to do, or None if it is complete."""
+def local_problem(
+    folder: Path, *, configuration: bool, weights: bool, fetch: str | None = None
+) -> tuple[str, str] | None:
+    """Say what is wrong with a local model folder and what to do, or None if it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+    configuration, weights : bool
+        What is needed, see :func:`lacking`.
+    fetch : str, optional
+        What to do about a missing file, if a command is known.
+    """
     if not folder.is_dir():
         return (
             f"There is no model folder '{folder}'.",
@@ -121,7 +204,7 @@ def local_problem(folder: Path, *, configuration: bool, weights: bool) -> tuple[
         )
     return (
         f"The model folder '{folder}' has no {lack}.",
-        "Fetch it, or save the model again with save_pretrained.",
+        fetch or "Fetch it, or save the model again with save_pretrained.",
     )
 
 

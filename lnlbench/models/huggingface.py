@@ -21,6 +21,7 @@ from transformers.utils import logging
 from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models import hub
 from lnlbench.models.backbone import Backbone, BackboneSource, finish, initialisation
+from lnlbench.models.checkpointing import checkpoint_blocks
 from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.spec import BackboneSpec, Scalar, one_of
 
@@ -30,6 +31,8 @@ CLASS_TOKENS = {"vit": 1, "vit_mae": 1, "vit_msn": 1, "clip_vision_model": 1, "d
 # The class token of the last hidden state is their feature. ViT's own pooler (dense and tanh) is
 # not: it is no part of the published classifiers, and untrained in several checkpoints.
 TOKEN_POOLED = ("vit", "vit_mae", "vit_msn", "deit")
+# Blocks to checkpoint, of model types for which transformers has no checkpointing.
+BLOCKS = {"convnext": ("ConvNextLayer",), "resnet": ("ResNetBasicLayer", "ResNetBottleNeckLayer")}
 _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
@@ -56,16 +59,12 @@ class HuggingFace(BackboneSource):
     option_defaults: ClassVar[Mapping[str, Scalar]] = {"pooling": "model", "gradient_checkpointing": False}
 
     def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
-        """Look at the folder or into the hub's cache."""
+        """Look at the folder, into the user's folder of models, or into the hub's cache."""
         self.options(spec)
-        name = self.reference(spec)
-        wanted = {"configuration": True, "weights": spec.weights == "pretrained"}
-        if hub.looks_local(name):
-            problem = hub.local_problem(Path(name).expanduser(), **wanted)
-            return " ".join(problem) if problem else None
-        folder = hub.cached(name, spec.revision)
-        lack = hub.lacking(folder, **wanted) if folder is not None else "config.json"
-        return " ".join(hub.describe_missing(name, spec.revision, lack)) if lack is not None else None
+        problem = hub.find_problem(
+            self.reference(spec), spec.revision, configuration=True, weights=spec.weights == "pretrained"
+        )
+        return " ".join(problem) if problem else None
 
     def load(self, spec: BackboneSpec, seed: int) -> Backbone:
         """Return the backbone; see :meth:`BackboneSource.load`."""
@@ -74,20 +73,19 @@ class HuggingFace(BackboneSource):
         folder = hub.model_folder(
             self.reference(spec), spec.revision, configuration=True, weights=spec.weights == "pretrained"
         )
-        configuration = read_configuration(folder, spec)
+        configuration = self.configuration(folder, spec)
         preprocessing = read_preprocessing(folder, spec).with_size(spec.image_size)
         with initialisation(seed), _quiet():
             model = _build(folder, configuration, spec)
         tower = VisionTower(model, pooling, preprocessing.size)
         if options["gradient_checkpointing"]:
-            if not model.supports_gradient_checkpointing:
-                raise UsageError(
-                    f"'{spec.name}' does not support gradient checkpointing.",
-                    "Leave out the option gradient_checkpointing.",
-                )
-            _checkpoint_activations(model)
+            _checkpoint_activations(model, spec)
         architecture = f"transformers:{configuration.model_type}:{tower.pooling}"
         return finish(spec, architecture, tower, preprocessing)
+
+    def configuration(self, folder: Path, spec: BackboneSpec) -> Any:
+        """Return the configuration of a folder's vision model."""
+        return read_configuration(folder, spec)
 
 
 class VisionTower(nn.Module):
@@ -254,8 +252,16 @@ def _build(folder: Path, configuration: Any, spec: BackboneSpec) -> Any:
     return model.float()
 
 
-def _checkpoint_activations(model: Any) -> None:
-    if hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5
+def _checkpoint_activations(model: Any, spec: BackboneSpec) -> None:
+    blocks = BLOCKS.get(model.config.model_type)
+    if blocks:
+        checkpoint_blocks(model, lambda module: type(module).__name__ in blocks)
+    elif not model.supports_gradient_checkpointing:
+        raise UsageError(
+            f"'{spec.name}' does not support gradient checkpointing.",
+            "Leave out the option gradient_checkpointing.",
+        )
+    elif hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

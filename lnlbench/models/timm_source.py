@@ -38,7 +38,7 @@ class Timm(BackboneSource):
     option_defaults: ClassVar[Mapping[str, Scalar]] = {"path": None}
 
     def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
-        """Look for the weights at ``path`` or in the hub's cache."""
+        """Look for the weights at ``path``, in the user's folder of models or in the hub's cache."""
         path = self.options(spec)["path"]
         published = published_configuration(self.reference(spec))
         if spec.weights == "none":
@@ -47,10 +47,8 @@ class Timm(BackboneSource):
             problem = _local_problem(Path(path).expanduser())
             return " ".join(problem) if problem else None
         repository = _repository(spec, published)
-        folder = hub.cached(repository, spec.revision)
-        if folder is not None and hub.lacking(folder, configuration=False, weights=True) is None:
-            return None
-        return " ".join(hub.describe_missing(repository, spec.revision, hub.WEIGHTS_FILE))
+        problem = hub.find_problem(repository, spec.revision, configuration=False, weights=True)
+        return " ".join(problem) if problem else None
 
     def load(self, spec: BackboneSpec, seed: int) -> Backbone:
         """Return the backbone; see :meth:`BackboneSource.load`."""
