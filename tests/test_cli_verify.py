@@ -52,7 +52,7 @@ def turn_at(value: float) -> Measure:
 def test_agreement_exits_with_0(tmp_path: Path) -> None:
     result = run("--grid", GRID, "--out", simulated(tmp_path))
     assert result.exit_code == ExitCode.OK
-    assert "18 cells: 18 agrees, 0 differs, 0 missing." in result.stdout
+    assert "18 cells: 18 agree, 0 differ, 0 missing." in result.stdout
     assert "mean Kendall's τ 1.00 over 2 settings" in result.stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from lnlbench.analysis.cells import draft_cell
 from lnlbench.analysis.comparison.matching import Match, Run, match, strangers
@@ -11,11 +12,12 @@ from lnlbench.analysis.comparison.published import Key, PublishedCell, Published
 from lnlbench.analysis.comparison.ranking import Entry, Lead, Standing, find_lead, rank
 from lnlbench.analysis.comparison.result import ComparedCell, Comparison, Group, Number
 from lnlbench.analysis.comparison.tolerance import Verdict, judge, tolerance
-from lnlbench.analysis.layout import Trial
 from lnlbench.analysis.stats import Summary
 from lnlbench.errors import DataError
 from lnlbench.record import Status
 from lnlbench.spec import TrialSpec
+
+Row = dict[str, Any]
 
 
 def compare(
@@ -106,10 +108,11 @@ def _group(table: PublishedTable, found: Match, fixed: float | None) -> Group:
 
 
 def _cell(
-    table: PublishedTable, published: PublishedCell, rows: Sequence[Trial], fixed: float | None
+    table: PublishedTable, published: PublishedCell, rows: Sequence[Row], fixed: float | None
 ) -> ComparedCell:
-    draft = draft_cell(rows, [quantity.source for quantity in table.quantities])
-    summaries = [value.summary for value in draft.values] or [None] * len(table.quantities)
+    draft = draft_cell(rows, tuple(quantity.source for quantity in table.quantities))
+    measured = [value.summary for value in draft.values]
+    summaries: list[Summary | None] = [*measured] or [None] * len(table.quantities)
     return ComparedCell(
         entrant=published.entrant,
         numbers=tuple(
@@ -152,7 +155,7 @@ def _lead(
     return Lead(quantity, Standing.UNKNOWN) if own is None else find_lead(quantity, own, rivals, fixed)
 
 
-def _divided(table: PublishedTable, rows: Sequence[Trial], group: Sequence[Trial]) -> list[Trial]:
+def _divided(table: PublishedTable, rows: Sequence[Row], group: Sequence[Row]) -> list[Row]:
     """Divide what is compared in relation to a method by its number for the same seed."""
     result = [dict(row) for row in rows]
     for quantity in table.quantities:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lnlbench.analysis.comparison.published import AXES, Key, PublishedCell, PublishedTable, canonical
-from lnlbench.analysis.layout import Trial, value_of
+from lnlbench.analysis.comparison.published import Key, PublishedCell, PublishedTable, canonical
 from lnlbench.record import Record
 from lnlbench.spec import TrialSpec
 
@@ -28,12 +27,16 @@ class Run:
     """
 
     spec: TrialSpec
-    row: Trial
+    row: dict[str, Any]
     data: Mapping[str, Any]
 
     def place(self, columns: Iterable[str]) -> Key:
         """Return its values in columns of a published table."""
-        return tuple(canonical(value_of(self.row, AXES[column])) for column in columns)
+        spec = self.spec
+        values: dict[str, object] = dict(spec.method.params)
+        values |= {"dataset": spec.dataset.label, "backbone": spec.backbone.label, "noise": spec.noise.label}
+        values |= {"tuning": spec.tuning, "method": spec.method.name}
+        return tuple(canonical(values.get(column, "")) for column in columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def make_runs(frame: pd.DataFrame, plan: Mapping[str, Any], records: Iterable[Re
     specs = {trial["trial_id"]: trial["spec"] for trial in plan["trials"]}
     data = {record.trial_id: record.data for record in records}
     objects = frame.astype(object)
-    rows: list[Trial] = objects.where(objects.notna(), None).to_dict("records")  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = objects.where(objects.notna(), None).to_dict("records")  # type: ignore[assignment]
     return [
         Run(TrialSpec.from_dict(specs[row["trial_id"]]), row, data.get(row["trial_id"], {})) for row in rows
     ]

@@ -9,7 +9,7 @@ from importlib import resources
 
 from lnlbench.errors import DataError, UsageError, suggest
 
-# Columns of published tables that place a number → the axis of a trial that they mean.
+# Columns of published tables that place a number → the axis of our tables that they are.
 AXES = {
     "dataset": "dataset",
     "backbone": "backbone",
@@ -230,8 +230,7 @@ def _read(name: str, columns: Iterable[str]) -> list[dict[str, str]]:
     """Read an installed table and check that it has the columns that are asked for."""
     path = resources.files("lnlbench.benchmarks").joinpath("paper", name)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except OSError as error:
         raise DataError(f"The paper's numbers ({path}) cannot be read: {error}.", _REINSTALL) from error
     missing = [column for column in columns if not rows or column not in rows[0]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lnlbench.analysis.comparison import wording
-from lnlbench.analysis.comparison.published import PublishedTable
-from lnlbench.analysis.comparison.result import Comparison, Group
+from lnlbench.analysis.comparison.result import Comparison
 from lnlbench.analysis.render_markdown import escape_markdown
+
+_NUMBERS = re.compile(r"[-+]?[\d.]+( [/±] [-+]?[\d.]+)*")
 
 
 def render_markdown(comparison: Comparison, mismatches: Sequence[str], everything: bool = False) -> str:
@@ -20,7 +22,9 @@ def render_markdown(comparison: Comparison, mismatches: Sequence[str], everythin
     notice = wording.protocol(comparison)
     if notice:
         lines += [f"**{escape_markdown(notice[0])}**", "", *_list(notice[1:]), ""]
-    lines += _table(_ranking_head(table), [_ranking_row(table, group) for group in comparison.groups])
+    rankings = [wording.ranking_labels(table, group) for group in comparison.groups]
+    lines += _table(wording.ranking_headings(table), rankings)
+    head = ["setting", *wording.entrant_headings(table), *wording.number_headings(table)]
     cells = [
         [
             wording.heading(table, group),
@@ -32,7 +36,6 @@ def render_markdown(comparison: Comparison, mismatches: Sequence[str], everythin
         if wording.shown(cell, judged, everything)
     ]
     if cells:
-        head = ["setting", *wording.entrant_headings(table), *wording.number_headings(table)]
         lines += ["", *_table(head, cells)]
     lines += ["", *_list(wording.summary(comparison))]
     if not everything:
@@ -43,29 +46,17 @@ def render_markdown(comparison: Comparison, mismatches: Sequence[str], everythin
     return "\n".join(lines) + "\n"
 
 
-def _ranking_head(table: PublishedTable) -> list[str]:
-    head = ["setting", *(f"τ, {quantity.label}" for quantity in table.quantities), "rows ranked"]
-    if table.claim:
-        head += [f"{wording.claimant(table)} leads, {quantity.label}" for quantity in table.quantities]
-    return head
-
-
-def _ranking_row(table: PublishedTable, group: Group) -> list[str]:
-    ranked = max(ranking.entrants for ranking in group.rankings)
-    row = [wording.heading(table, group), *map(wording.ranking_label, group.rankings)]
-    row.append(f"{ranked} of {len(group.cells)}")
-    if table.claim:
-        leads = {lead.quantity.name: wording.lead_label(table, lead) for lead in group.leads}
-        row += [leads.get(quantity.name, "not in the paper") for quantity in table.quantities]
-    return row
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [_row(head), f"|{' --- |' * len(head)}", *map(_row, rows)]
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(escape_markdown, cells))} |"
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(cell: str) -> str:
+    # A number at the start of a table's cell is no list, and reads better without a backslash.
+    return cell if _NUMBERS.fullmatch(cell) else escape_markdown(cell)
 
 
 def _list(items: Sequence[str]) -> list[str]:

@@ -10,11 +10,11 @@ from lnlbench.analysis.comparison.published import PublishedTable
 from lnlbench.analysis.comparison.result import Comparison, Group
 
 _WIDTH = 110
-_INDENT = "  "
+_INDENT = _GAP = "  "
 
 
 def render_text(comparison: Comparison, mismatches: Sequence[str], everything: bool = False) -> str:
-    """Return a comparison as plain text, a paragraph for each setting.
+    """Return a comparison as plain text: rankings in one table, then cells by setting.
 
     Parameters
     ----------
@@ -29,8 +29,11 @@ def render_text(comparison: Comparison, mismatches: Sequence[str], everything: b
     notice = wording.protocol(comparison)
     if notice:
         lines += ["", *_wrapped(notice[0]), *(_INDENT + item for item in notice[1:])]
+    table = comparison.table
+    rankings = [wording.ranking_labels(table, group) for group in comparison.groups]
+    lines += ["", *_columns([wording.ranking_headings(table), *rankings], "")]
     for group in comparison.groups:
-        lines += ["", *_group(comparison.table, group, judged, everything)]
+        lines += _group(table, group, judged, everything)
     lines += ["", *(line for sentence in wording.summary(comparison) for line in _wrapped(sentence))]
     if not everything:
         lines += _wrapped("Only cells that differ or are incomplete are listed; --all lists every one.")
@@ -41,39 +44,27 @@ def render_text(comparison: Comparison, mismatches: Sequence[str], everything: b
 
 
 def _group(table: PublishedTable, group: Group, judged: bool, everything: bool) -> list[str]:
-    lines = [wording.heading(table, group)]
-    if group.measured is not None:
-        orders = ", ".join(
-            f"{ranking.quantity.label} {wording.ranking_label(ranking)}" for ranking in group.rankings
-        )
-        ranked = max(ranking.entrants for ranking in group.rankings)
-        lines += _wrapped(f"Kendall's τ: {orders} ({ranked} of {len(group.cells)} rows)", _INDENT)
-    if group.leads and group.measured is not None:
-        claims = ", ".join(f"{lead.quantity.label} {wording.lead_label(table, lead)}" for lead in group.leads)
-        lines += _wrapped(f"{wording.claimant(table)} leads, as in the paper: {claims}", _INDENT)
+    title = wording.heading(table, group)
     cells = [cell for cell in group.cells if wording.shown(cell, judged, everything)]
     reasons = {cell.notes for cell in cells}
     if len(cells) == len(group.cells) > 1 and len(reasons) == 1 and not any(map(wording.has_numbers, cells)):
-        return [*lines, f"{_INDENT}all {len(cells)} cells are missing: {'; '.join(reasons.pop())}"]
-    if cells:
-        head = [*wording.entrant_headings(table), *wording.number_headings(table)]
-        body = [
-            [*wording.entrant_labels(table, cell.entrant), *wording.number_labels(cell, judged)]
-            for cell in cells
-        ]
-        lines += _columns([head, *body])
-    return lines
+        return ["", title, f"{_INDENT}all {len(cells)} cells are missing: {'; '.join(reasons.pop())}"]
+    if not cells:
+        return []
+    head = [*wording.entrant_headings(table), *wording.number_headings(table)]
+    body = [
+        [*wording.entrant_labels(table, cell.entrant), *wording.number_labels(cell, judged)] for cell in cells
+    ]
+    return ["", title, *_columns([head, *body], _INDENT)]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def _columns(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        (_INDENT + _INDENT.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        (indent + _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent * 2, break_on_hyphens=False
-    )
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)

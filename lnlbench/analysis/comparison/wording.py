@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lnlbench.analysis.comparison.published import AXES, Key, PublishedTable, Quantity
-from lnlbench.analysis.comparison.ranking import Lead, Ranking, Standing
+from lnlbench.analysis.comparison.ranking import Lead, Standing
 from lnlbench.analysis.comparison.result import ComparedCell, Comparison, Group
 from lnlbench.analysis.comparison.tolerance import Verdict
 from lnlbench.analysis.names import axis_label, clean, display
@@ -42,7 +42,12 @@ def heading(table: PublishedTable, group: Group) -> str:
     own = place(table.settings, group.setting) or table.title
     if group.measured is None or group.measured == group.setting:
         return own
-    return f"{own} (measured: {place(table.settings, group.measured)})"
+    other = [
+        display(AXES[column], mine)
+        for column, mine, paper in zip(table.settings, group.measured, group.setting, strict=True)
+        if mine != paper
+    ]
+    return f"{own} (measured: {', '.join(other)})"
 
 
 def entrant_labels(table: PublishedTable, key: Key) -> list[str]:
@@ -81,9 +86,25 @@ def number_labels(cell: ComparedCell, judged: bool) -> list[str]:
     ]
 
 
-def ranking_label(ranking: Ranking) -> str:
-    """Return Kendall's τ of one ranking."""
-    return "undefined" if ranking.tau is None else f"{ranking.tau:.2f}"
+def ranking_headings(table: PublishedTable) -> list[str]:
+    """Return the headings of :func:`ranking_labels`."""
+    heads = [f"τ, {quantity.label}" for quantity in table.quantities]
+    heads.append("rows")
+    if table.claim:
+        leader = ", ".join(display(AXES[column], value) for column, value in table.claim.items())
+        heads += [f"{leader} leads, {quantity.label}" for quantity in table.quantities]
+    return ["setting", *heads]
+
+
+def ranking_labels(table: PublishedTable, group: Group) -> list[str]:
+    """Return Kendall's τ and claimed leads of a setting, column by column."""
+    ranked = max(ranking.entrants for ranking in group.rankings)
+    labels = [_BLANK if ranking.tau is None else f"{ranking.tau:.2f}" for ranking in group.rankings]
+    labels.append(f"{ranked} of {len(group.cells)}")
+    if table.claim:
+        leads = {lead.quantity.name: lead_label(table, lead) for lead in group.leads}
+        labels += [leads.get(quantity.name, "not in the paper") for quantity in table.quantities]
+    return [heading(table, group), *labels]
 
 
 def lead_label(table: PublishedTable, lead: Lead) -> str:
@@ -104,8 +125,7 @@ def claimant(table: PublishedTable) -> str:
 
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences that sum a comparison up."""
-    counts = [f"{comparison.count(verdict)} {verdict}" for verdict in _counted(comparison)]
-    lines = [f"{len(comparison.cells)} cells: {', '.join(counts)}."]
+    lines = [f"{len(comparison.cells)} cells: {', '.join(_counts(comparison))}."]
     lines += [_closeness(comparison, quantity) for quantity in comparison.table.quantities]
     lines += [
         sentence for quantity in comparison.table.quantities if (sentence := _leads(comparison, quantity))
@@ -139,13 +159,17 @@ def has_numbers(cell: ComparedCell) -> bool:
     return any(number.measured is not None for number in cell.numbers)
 
 
-def _counted(comparison: Comparison) -> list[Verdict]:
-    verdicts = [Verdict.MISSING, Verdict.UNPUBLISHED]
+def _counts(comparison: Comparison) -> list[str]:
+    agree, differ, missing, unpublished = (
+        comparison.count(verdict)
+        for verdict in (Verdict.AGREES, Verdict.DIFFERS, Verdict.MISSING, Verdict.UNPUBLISHED)
+    )
+    counts = [f"{agree + differ} not judged"]
     if not comparison.differences:
-        verdicts = [Verdict.AGREES, Verdict.DIFFERS, *verdicts]
-    return [
-        verdict for verdict in verdicts if verdict is not Verdict.UNPUBLISHED or comparison.count(verdict)
-    ]
+        counts = [f"{agree} {'agrees' if agree == 1 else 'agree'}"]
+        counts.append(f"{differ} {'differs' if differ == 1 else 'differ'}")
+    counts.append(f"{missing} missing")
+    return [*counts, f"{unpublished} not in the paper"] if unpublished else counts
 
 
 def _closeness(comparison: Comparison, quantity: Quantity) -> str:
@@ -217,7 +241,8 @@ def _plain(quantity: Quantity, value: float | None) -> str:
 
 
 def _signed(quantity: Quantity, value: float | None) -> str:
-    return _BLANK if value is None else f"{value:+.{quantity.decimals}f}"
+    # Adding zero turns the -0.00 of a small negative difference into +0.00.
+    return _BLANK if value is None else f"{round(value, quantity.decimals) + 0.0:+.{quantity.decimals}f}"
 
 
 def _mean(quantity: Quantity, measured: Summary | None) -> str:
