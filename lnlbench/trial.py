@@ -18,7 +18,7 @@ from lnlbench.allocator import return_freed_memory
 from lnlbench.api import Method, Skip, Task
 from lnlbench.data.augment import recipe_for
 from lnlbench.data.features import CachedFeatures, View
-from lnlbench.data.inputs import FeatureInputs, Inputs
+from lnlbench.data.inputs import FeatureInputs, Inputs, in_order
 from lnlbench.data.source import Dataset
 from lnlbench.data.split import split_validation
 from lnlbench.environment import describe_environment
@@ -168,12 +168,14 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
             "train": len(problem.train_labels),
             "validation": len(problem.validation_labels),
             "test": len(problem.test_labels),
+            "standin": problem.dataset.standin,
         },
         execution={
             "device": str(workspace.device),
             "precision": model.execution.precision,
             "layout": "channels_last" if model.execution.channels_last else "contiguous",
             "threads": workspace.setting.threads,
+            "workers": workspace.setting.workers,
             "feature_threads": sorted({entry.threads for entry in cached}),
             "executor": workspace.setting.executor,
             "jobs": workspace.setting.jobs,
@@ -445,9 +447,8 @@ def required_views(
 def accuracy(method: Method, inputs: Inputs, labels: torch.Tensor) -> float:
     """Return the share of right predictions, in percent."""
     right = 0
-    for start in range(0, len(inputs), EVALUATION_BATCH):
-        index = torch.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
-        logits = method.predict(inputs.plain(index))
+    for index, batch in in_order(inputs, EVALUATION_BATCH):
+        logits = method.predict(batch)
         if not torch.isfinite(logits).all():
             raise TrialError("The predictions are not finite.", "Lower the learning rate (lp.lr or fft.lr).")
         right += int((logits.argmax(1).cpu() == labels[index]).sum())

@@ -26,7 +26,7 @@ from filelock import FileLock
 from lnlbench.errors import CacheError
 
 # Raised when extraction changes in a way that the key does not show.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
