@@ -20,6 +20,7 @@ from lnlbench.allocator import keep_freed_memory
 from lnlbench.api import Method
 from lnlbench.data import augment
 from lnlbench.data.features import CachedFeatures, FeatureCache, FeatureKey, View
+from lnlbench.data.image_cache import ImageCache
 from lnlbench.data.inputs import FileInputs, ImageInputs, Wanted, stream
 from lnlbench.data.loader import Workers
 from lnlbench.data.source import Dataset, Split
@@ -101,7 +102,10 @@ class Workspace:
         """Return a data set, loading it on first use."""
         if spec not in self._datasets:
             source = registry.datasets().load(split_reference(spec.name)[0])()
-            self._datasets[spec] = source.load(spec, self.setting.data)
+            dataset = source.load(spec, self.setting.data)
+            if self.setting.cache_images:
+                dataset = ImageCache(self.setting.cache).of_dataset(dataset, self.workers)
+            self._datasets[spec] = dataset
         return self._datasets[spec]
 
     def backbone(self, spec: BackboneSpec, seed: int = 0) -> Backbone:

@@ -42,6 +42,14 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time.")
 @click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]")
 @click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes per trial that decode image files [default: none on a CPU, one per CPU thread on a GPU].",
+)
+@click.option(
+    "--cache-images", is_flag=True, help="Keep images that dataset_options.resize made in the cache."
+)
 @click.option("--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001.")
 @click.option(
     "--executor",
@@ -64,6 +72,8 @@ def command(
     jobs: int,
     cpus_per_trial: int | None,
     gpus_per_trial: float | None,
+    workers: int | None,
+    cache_images: bool,
     ray_address: str | None,
     executor: str,
 ) -> int:
@@ -75,6 +85,7 @@ def command(
     from lnlbench import registry
     from lnlbench.cli.progress import Progress
     from lnlbench.data.features import default_cache_folder
+    from lnlbench.data.loader import default_workers
     from lnlbench.plan import plan as make_plan
     from lnlbench.run import execute, extract_features, find_pending, merge_plans, open_store, preflight
     from lnlbench.store import Store
@@ -90,14 +101,17 @@ def command(
     out = out or RUNS / grid_name(grid)
     device, gpus = _device(gpus_per_trial)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = cpus_per_trial or max(1, cores // jobs)
     setting = Setting(
         data=data.absolute() if data else None,
         cache=(cache_dir or default_cache_folder()).absolute(),
         plugins=tuple(registry.references()),
         device=device,
-        threads=cpus_per_trial or max(1, cores // jobs),
+        threads=threads,
         executor=executor,
         jobs=jobs,
+        workers=default_workers(device, threads) if workers is None else workers,
+        cache_images=cache_images,
     )
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []

@@ -282,7 +282,7 @@ class DatasetSource(ABC):
             If there is none for this data set, or the real data could be overwritten.
         """
         raise DataError(
-            f"There is no stand-in for: {self.summary}",
+            f"This data set has no stand-in: {self.summary}.",
             "There are stand-ins for cifar10, cifar100, clothing1m, webvision and webvision_mini.",
         )
 
