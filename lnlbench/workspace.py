@@ -21,7 +21,7 @@ from lnlbench.api import Method
 from lnlbench.data import augment
 from lnlbench.data.features import CachedFeatures, FeatureCache, FeatureKey, View
 from lnlbench.data.image_cache import ImageCache
-from lnlbench.data.inputs import FileInputs, ImageInputs, Wanted, stream
+from lnlbench.data.inputs import FileInputs, ImageInputs, Wanted, pieces_of, stream
 from lnlbench.data.loader import Workers
 from lnlbench.data.source import Dataset, Split
 from lnlbench.models.backbone import Backbone
@@ -193,7 +193,7 @@ def _extractor(
         generator = torch.Generator().manual_seed(
             derive_seed("view", key.dataset, key.split, view.kind, view.number)
         )
-        pieces = list(torch.arange(len(inputs)).split(EVALUATION_BATCH))
+        pieces = pieces_of(len(inputs), EVALUATION_BATCH)
         wanted = Wanted(None, strong=1) if view.kind == "strong" else Wanted(view.kind)
         for made in stream(inputs, pieces, wanted, generator):
             images = made.strong[0] if made.inputs is None else made.inputs

@@ -8,7 +8,6 @@ readers verify the checksum and memory-map the array.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from lnlbench.errors import CacheError
+from lnlbench.files import Damaged, read_checked, write_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,12 @@ class ArrayFolder:
         if not array_path.exists() or not manifest_path.exists():
             return None
         try:
-            manifest: dict[str, Any] = json.loads(manifest_path.read_text())
+            manifest = read_checked(manifest_path)
+            if isinstance(manifest, Damaged):
+                raise ValueError(f"the manifest: {manifest.reason}")
             self._verify(array_path, manifest["sha256"])
             array = np.load(array_path, mmap_mode="c", allow_pickle=False)
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, EOFError) as error:
             # It can always be made again, so a damaged entry is replaced, aloud.
             for path in (array_path, manifest_path):
                 if path.exists():
@@ -131,7 +133,6 @@ class ArrayFolder:
 
     def _write(self, name: str, make: Callable[[Path], Mapping[str, Any]]) -> None:
         part = self.folder / f"{name}.{os.getpid()}.part"
-        manifest_part = self.folder / f"{name}.{os.getpid()}.json.part"
         started = time.perf_counter()
         try:
             manifest = dict(make(part))
@@ -141,8 +142,6 @@ class ArrayFolder:
             manifest["seconds"] = time.perf_counter() - started
             # The array goes first: a manifest always describes a complete array.
             part.replace(self.path(name))
-            manifest_part.write_text(json.dumps(manifest, indent=1))
-            manifest_part.replace(self._manifest_path(name))
+            write_checked(self._manifest_path(name), manifest)
         finally:
             part.unlink(missing_ok=True)
-            manifest_part.unlink(missing_ok=True)

@@ -105,8 +105,8 @@ class ImageCache:
             If the folder cannot be used.
         """
 
-        def cached(split: Split | None, part: str) -> Split | None:
-            if split is None or not isinstance(split.images, FileImages):
+        def cached(split: Split, part: str) -> Split:
+            if not isinstance(split.images, FileImages):
                 return split
             if split.images.side is None:
                 raise UsageError(
@@ -116,10 +116,11 @@ class ImageCache:
             images = self._images(split.images, f"{dataset.name}, {part}", workers)
             return Split(images=images, features=None, labels=split.labels)
 
-        train, test = cached(dataset.train, "train"), cached(dataset.test, "test")
-        assert train is not None and test is not None  # only a validation split may be absent
         return dataclasses.replace(
-            dataset, train=train, test=test, validation=cached(dataset.validation, "validation")
+            dataset,
+            train=cached(dataset.train, "train"),
+            validation=dataset.validation and cached(dataset.validation, "validation"),
+            test=cached(dataset.test, "test"),
         )
 
     def _images(self, images: FileImages, what: str, workers: Workers) -> CachedImages:
@@ -139,11 +140,6 @@ class ImageCache:
             entry = self._arrays.obtain(name, make)
             sizes = np.array(entry.manifest["sizes"], dtype=np.int64)
             values = sizes.prod(axis=1) * 3
-            if sizes.shape != (len(part), 2) or values.sum() != len(entry.array):
-                raise CacheError(
-                    f"The cached images {self._arrays.path(name)} are not those of {what}.",
-                    "Remove the file.",
-                )
             first = np.cumsum(values) - values
             places.append(np.column_stack((np.full(len(part), number), first, sizes)))
             shards.append(self._arrays.path(name))

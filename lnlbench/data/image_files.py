@@ -72,6 +72,9 @@ class FileImages(Images):
                 )
         return torch.stack(images)
 
+    @abstractmethod
+    def select(self, index: Index) -> Self: ...
+
     def content(self) -> Iterator[bytes]:
         if self.side is not None:
             yield f"shorter side {self.side}, version {RESIZE_VERSION}".encode()
@@ -90,21 +93,21 @@ class VerifiedFiles(FileImages):
     """Files of which every one is read, hashed and verified before the first is used."""
 
     @cached_property
-    def size(self) -> tuple[int, int] | None:  # type: ignore[override]
+    def size(self) -> tuple[int, int] | None:
         sizes = {size for _, size in self._headers}
         if len(sizes) != 1:
             return None
         height, width = sizes.pop()
         return (height, width) if self.side is None else reduced_size(height, width, self.side)
 
-    def select(self, index: Index) -> VerifiedFiles:
-        part = VerifiedFiles(self._root, [self._names[i] for i in index], self.side)
+    def select(self, index: Index) -> Self:
+        part = type(self)(self._root, [self._names[i] for i in index], self.side)
         if "_headers" in self.__dict__:  # what is known need not be read again
             part._headers = [self._headers[i] for i in index]
         return part
 
-    def resized(self, side: int) -> VerifiedFiles:
-        return VerifiedFiles(self._root, self._names, side)
+    def resized(self, side: int) -> Self:
+        return type(self)(self._root, self._names, side)
 
     def identities(self) -> Iterator[bytes]:
         """Yield each file's name and the hash of its bytes."""
@@ -138,11 +141,11 @@ class ListedFiles(FileImages):
     def size(self) -> tuple[int, int] | None:
         return None  # nobody knows without opening them all
 
-    def select(self, index: Index) -> ListedFiles:
-        return ListedFiles(self._root, [self._names[i] for i in index], self.side)
+    def select(self, index: Index) -> Self:
+        return type(self)(self._root, [self._names[i] for i in index], self.side)
 
-    def resized(self, side: int) -> ListedFiles:
-        return ListedFiles(self._root, self._names, side)
+    def resized(self, side: int) -> Self:
+        return type(self)(self._root, self._names, side)
 
     def identities(self) -> Iterator[bytes]:
         """Yield each file's name and its size in bytes."""

@@ -294,7 +294,7 @@ def in_order(inputs: Inputs, size: int) -> Iterator[tuple[torch.Tensor, torch.Te
     index, inputs : torch.Tensor
         int64 ``[b]``, and what :meth:`Inputs.plain` returns for it.
     """
-    pieces = [torch.arange(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
+    pieces = pieces_of(len(inputs), size)
     if isinstance(inputs, FileInputs):
         for index, made in zip(pieces, inputs.stream(pieces, Wanted(), None), strict=True):
             assert made.inputs is not None
@@ -302,3 +302,8 @@ def in_order(inputs: Inputs, size: int) -> Iterator[tuple[torch.Tensor, torch.Te
         return
     for index in pieces:
         yield index, inputs.plain(index)
+
+
+def pieces_of(length: int, size: int) -> list[torch.Tensor]:
+    """Return 0 … length − 1 in consecutive pieces, of which the last one may be smaller than ``size``."""
+    return [torch.arange(start, min(start + size, length)) for start in range(0, length, size)]

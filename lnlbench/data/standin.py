@@ -13,6 +13,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ def write_cifar(path: Path, classes: int, per_class: int, seed: int) -> Path:
     """
     if path.exists():
         raise DataError(f"{path} is there already.", "Remove it first, or choose another folder with --data.")
-    arrays: dict[str, npt.NDArray[np.generic]] = {STANDIN_ARRAY: np.array(NOTICE)}
+    arrays: dict[str, Any] = {STANDIN_ARRAY: np.array(NOTICE)}
     for part, count in (("train", per_class), ("test", test_images(per_class))):
         painter = Painter(classes, training=part == "train")
         rng = numpy_stream("stand-in", path.stem, part, seed)
