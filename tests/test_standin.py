@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lnlbench import registry
 from lnlbench.cli import main
 from lnlbench.data.cifar import CIFAR10, CIFAR100
 from lnlbench.data.clothing1m import Clothing1M
