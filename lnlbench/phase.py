@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lnlbench.data.inputs import Inputs, Views
+from lnlbench.data.inputs import Inputs, Views, Wanted, in_order, stream
 from lnlbench.errors import TrialError
 from lnlbench.models.network import Network
 from lnlbench.seeding import derive_seed
@@ -172,22 +172,17 @@ class Phase:
         if len(starts) > 1 and len(order) - starts[-1] == 1:
             starts.pop()
             self.count("batch_of_one_joined")
+        chunks = [order[start:stop] for start, stop in zip(starts, [*starts[1:], len(order)], strict=True)]
         augmented = self.spec.augmentation == "weak"
+        wanted = Wanted(("weak" if augmented else "plain") if plain else None, weak, strong)
         nothing = torch.empty(0, device=self.device)
-        for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-            chosen = order[start:stop]
-            if not plain:
-                inputs = nothing
-            elif augmented:
-                (inputs,) = self._inputs.weak(chosen, 1, self.generator)
-            else:
-                inputs = self._inputs.plain(chosen)
+        for chosen, made in zip(chunks, stream(self._inputs, chunks, wanted, self.generator), strict=True):
             yield Batch(
                 chosen,
                 self._device_labels[chosen],
-                inputs,
-                self._inputs.weak(chosen, weak, self.generator),
-                self._inputs.strong(chosen, strong, self.generator),
+                nothing if made.inputs is None else made.inputs,
+                made.weak,
+                made.strong,
             )
 
     def endless(
@@ -212,10 +207,7 @@ class Phase:
                 source = self._cached_plain
             training = predict.training
             predict.eval()
-        pieces = [
-            predict(source.plain(torch.arange(start, min(start + EVALUATION_BATCH, self.samples))))
-            for start in range(0, self.samples, EVALUATION_BATCH)
-        ]
+        pieces = [predict(inputs) for _, inputs in in_order(source, EVALUATION_BATCH)]
         if isinstance(predict, Network):
             predict.train(training)
         return torch.cat(pieces)

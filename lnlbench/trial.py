@@ -16,7 +16,7 @@ from lnlbench._version import __version__
 from lnlbench.allocator import return_freed_memory
 from lnlbench.api import Method, Skip, Task
 from lnlbench.checkpoint import Checkpoints
-from lnlbench.data.inputs import FeatureInputs, Inputs
+from lnlbench.data.inputs import FeatureInputs, Inputs, in_order
 from lnlbench.environment import describe_environment
 from lnlbench.errors import LnlbenchError, TrialError, UsageError
 from lnlbench.ledger import Ledger
@@ -356,12 +356,14 @@ class Trial:
                 "train": len(problem.train_labels),
                 "validation": len(problem.validation_labels),
                 "test": len(problem.test_labels),
+                "standin": problem.dataset.standin,
             },
             execution={
                 "device": str(self.workspace.device),
                 "precision": execution.precision,
                 "layout": "channels_last" if execution.channels_last else "contiguous",
                 "threads": setting.threads,
+                "workers": setting.workers,
                 "feature_threads": sorted({entry["threads"] for entry in self._extractions}),
                 "executor": setting.executor,
                 "jobs": setting.jobs,
@@ -379,9 +381,8 @@ class Trial:
 def accuracy(method: Method, inputs: Inputs, labels: torch.Tensor) -> float:
     """Return the share of right predictions, in percent."""
     right = 0
-    for start in range(0, len(inputs), EVALUATION_BATCH):
-        index = torch.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
-        logits = method.predict(inputs.plain(index))
+    for index, batch in in_order(inputs, EVALUATION_BATCH):
+        logits = method.predict(batch)
         if not torch.isfinite(logits).all():
             raise TrialError("The predictions are not finite.", "Lower the learning rate (lp.lr or fft.lr).")
         right += int((logits.argmax(1).cpu() == labels[index]).sum())

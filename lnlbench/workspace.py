@@ -20,7 +20,9 @@ from lnlbench.allocator import keep_freed_memory
 from lnlbench.api import Method
 from lnlbench.data import augment
 from lnlbench.data.features import CachedFeatures, FeatureCache, FeatureKey, View
-from lnlbench.data.inputs import ImageInputs
+from lnlbench.data.image_cache import ImageCache
+from lnlbench.data.inputs import FileInputs, ImageInputs, Wanted, pieces_of, stream
+from lnlbench.data.loader import Workers
 from lnlbench.data.source import Dataset, Split
 from lnlbench.models.backbone import Backbone
 from lnlbench.models.calibration import Execution, calibrate
@@ -51,6 +53,10 @@ class Setting:
         Trials running at the same time.
     checkpoints : Path or None
         Where unfinished trials are saved after every epoch; None saves none.
+    workers : int
+        Processes of a trial that decode images from files ahead of time; 0 decodes between steps.
+    cache_images : bool
+        Whether resized images are kept, see :mod:`lnlbench.data.image_cache`.
     """
 
     data: Path | None
@@ -61,6 +67,8 @@ class Setting:
     executor: str = "inline"
     jobs: int = 1
     checkpoints: Path | None = None
+    workers: int = 0
+    cache_images: bool = False
 
 
 class Workspace:
@@ -77,6 +85,7 @@ class Workspace:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.cache = FeatureCache(setting.cache)
+        self.workers = Workers(setting.workers)
         self._datasets: dict[DatasetSpec, Dataset] = {}
         self._backbones: dict[tuple[BackboneSpec, int], Backbone] = {}
         self._methods: dict[str, tuple[type[Method], dict[str, str]]] = {}
@@ -96,7 +105,10 @@ class Workspace:
         """Return a data set, loading it on first use."""
         if spec not in self._datasets:
             source = registry.datasets().load(split_reference(spec.name)[0])()
-            self._datasets[spec] = source.load(spec, self.setting.data)
+            dataset = source.load(spec, self.setting.data)
+            if self.setting.cache_images:
+                dataset = ImageCache(self.setting.cache).of_dataset(dataset, self.workers)
+            self._datasets[spec] = dataset
         return self._datasets[spec]
 
     def backbone(self, spec: BackboneSpec, seed: int = 0) -> Backbone:
@@ -128,9 +140,19 @@ class Workspace:
 
     def image_inputs(
         self, dataset: Dataset, split: Split, rows: torch.Tensor, backbone: Backbone, execution: Execution
-    ) -> ImageInputs:
+    ) -> ImageInputs | FileInputs:
         """Return live images of some rows of a split, preprocessed for a backbone."""
         assert split.images is not None
+        if split.images.from_files:
+            return FileInputs(
+                images=split.images,
+                preprocessing=backbone.preprocessing,
+                recipe=augment.recipe_for(dataset.family),
+                rows=rows,
+                device=self.device,
+                workers=self.workers,
+                channels_last=execution.channels_last,
+            )
         return ImageInputs(
             images=split.images,
             preprocessing=backbone.preprocessing,
@@ -165,7 +187,7 @@ class Workspace:
 
 
 def _extractor(
-    backbone: Backbone, inputs: ImageInputs, view: View, key: FeatureKey, execution: Execution
+    backbone: Backbone, inputs: ImageInputs | FileInputs, view: View, key: FeatureKey, execution: Execution
 ) -> Callable[[], Iterator[torch.Tensor]]:
     """Return a function that yields the features of a view, in order, on the CPU."""
 
@@ -176,12 +198,10 @@ def _extractor(
         generator = torch.Generator().manual_seed(
             derive_seed("view", key.dataset, key.split, view.kind, view.number)
         )
-        for start in range(0, len(inputs), EVALUATION_BATCH):
-            index = torch.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
-            if view.kind == "plain":
-                images = inputs.plain(index)
-            else:
-                (images,) = getattr(inputs, view.kind)(index, 1, generator)
+        pieces = pieces_of(len(inputs), EVALUATION_BATCH)
+        wanted = Wanted(None, strong=1) if view.kind == "strong" else Wanted(view.kind)
+        for made in stream(inputs, pieces, wanted, generator):
+            images = made.strong[0] if made.inputs is None else made.inputs
             with execution.autocast(inputs.device):
                 features = module(images)
             yield features.float().cpu()

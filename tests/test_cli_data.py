@@ -167,3 +167,75 @@ def test_check_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_bytes(path.read_bytes()[:100])
     assert main(["data", "check", f"npz:{path}"]) == ExitCode.USAGE
     assert "pets.npz" in capsys.readouterr().err
+
+
+def test_check_lists_every_problem_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make-standin", "clothing1m", "--data", str(tmp_path), "--per-class", "1"]) == 0
+    lists = tmp_path / "clothing1m" / "annotations"
+    keys = (lists / "clean_test_key_list.txt").read_text().split()
+    for key in keys[:3]:
+        (tmp_path / "clothing1m" / key).unlink()
+    with (lists / "noisy_label_kv.txt").open("a") as file:
+        file.write("images/0/00/x.jpg 14\n../x.jpg 0\n")
+    capsys.readouterr()
+    assert main(["data", "check", "clothing1m", "--data", str(tmp_path), "--limit", "4"]) == 1
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == ""
+    assert lines[0] == "clothing1m: 5 problems"
+    assert "noisy_label_kv.txt:15: the label '14' is not a class from 0 to 13" in lines[1]
+    assert "noisy_label_kv.txt:16: the path '../x.jpg' leads out" in lines[2]
+    assert lines[3].endswith(f"{keys[0]} does not exist")
+    assert lines[5] == "  … and 1 more (see --limit)"
+
+
+def test_check_decodes_images_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make-standin", "clothing1m", "--data", str(tmp_path), "--per-class", "2"]) == 0
+    keys = (tmp_path / "clothing1m" / "annotations" / "noisy_train_key_list.txt").read_text().split()
+    for key in keys[:2]:
+        (tmp_path / "clothing1m" / key).write_bytes(b"no image")
+    capsys.readouterr()
+    command = ["data", "check", "clothing1m", "--data", str(tmp_path), "--workers", "0"]
+    assert main([*command, "--sample", "all"]) == ExitCode.INCOMPLETE
+    captured = capsys.readouterr()
+    assert "train       28 of 28 images decoded" in captured.out
+    assert "This is a stand-in" in captured.out
+    assert "Warning" not in captured.out  # a stand-in is smaller by design
+    assert captured.err.count("cannot be decoded: no known image format") == 2
+    assert main([*command, "--sample", "0", "--format", "json"]) == ExitCode.OK
+    value = json.loads(capsys.readouterr().out)
+    assert value["decoded"]["train"] == {"decoded": 0, "of": 28}
+    assert (value["standin"], value["problems"]) == (True, [])
+
+
+def test_check_warns_of_counts_that_are_not_the_official_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "cifar10.npz",
+        x_train=rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8),
+        y_train=np.arange(20) % 10,
+        x_test=rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8),
+        y_test=np.arange(10),
+    )
+    assert main(["data", "check", "cifar10", "--data", str(tmp_path)]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert "Warning: train has 20 samples; the complete data set has 50,000." in out
+    assert "stand-in" not in out
+
+
+def test_check_refuses_a_sample_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "digits", "--sample", "some"]) == ExitCode.USAGE
+    assert "--sample is 'some'. Give a number of images, or all." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["clothing1m", "webvision", "webvision_mini"])
+def test_fetch_says_how_to_get_what_no_program_may_download(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ([], ["--data", str(tmp_path)]):
+        assert main(["data", "fetch", name, *folder]) == ExitCode.USAGE
+        message = capsys.readouterr().err
+        assert "cannot be downloaded by a program" in message
+        assert f"make-standin {name}" in message

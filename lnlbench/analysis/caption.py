@@ -28,6 +28,11 @@ class _Flag(NamedTuple):
 
 _FLAGS = (
     _Flag(
+        lambda trial: bool(trial["standin"]),
+        "Made on a stand-in with the layout of the data set and other images: these are no results on it.",
+        "made on a stand-in with other images, no result on the data set itself",
+    ),
+    _Flag(
         lambda trial: bool(trial["validation_labels"] == "clean"),
         "Validation labels are clean, which no method has in practice.",
         "clean validation labels, which no method has in practice",

@@ -24,7 +24,7 @@ VERBS = {
     "list": ("list_", "List grids, methods, backbones, data sets or noise."),
     "check": ("check", "Check that a method keeps the rules of the suite."),
     "new": ("new", "Start a method of your own."),
-    "data": ("data", "Fetch or check a data set."),
+    "data": ("data", "Fetch or check a data set, or make a stand-in."),
     "doctor": ("doctor", "Check the installation and this machine."),
 }
 

@@ -35,6 +35,14 @@ _OPTIONS = (
     click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]"),
     click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]"),
     click.option(
+        "--workers",
+        type=click.IntRange(0),
+        help="Processes per trial that decode image files [default: 0; with a GPU, one per CPU thread].",
+    ),
+    click.option(
+        "--cache-images", is_flag=True, help="Keep images that dataset_options.resize made in the cache."
+    ),
+    click.option(
         "--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001."
     ),
     click.option(
@@ -108,6 +116,8 @@ def read_execution(
     jobs: int,
     cpus_per_trial: int | None,
     gpus_per_trial: float | None,
+    workers: int | None,
+    cache_images: bool,
     ray_address: str | None,
     executor: str,
     trial_timeout: float | None,
@@ -131,6 +141,7 @@ def read_execution(
     """
     from lnlbench import registry
     from lnlbench.data.features import default_cache_folder
+    from lnlbench.data.loader import default_workers
     from lnlbench.workspace import Setting
 
     if executor == "inline" and (jobs > 1 or ray_address):
@@ -148,14 +159,17 @@ def read_execution(
         registry.methods().add_path(plugin)
     device, gpus = _device(gpus_per_trial)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = cpus_per_trial or max(1, cores // jobs)
     setting = Setting(
         data=data.absolute() if data else None,
         cache=(cache_dir or default_cache_folder()).absolute(),
         plugins=tuple(registry.references()),
         device=device,
-        threads=cpus_per_trial or max(1, cores // jobs),
+        threads=threads,
         executor=executor,
         jobs=jobs,
+        workers=default_workers(device, threads) if workers is None else workers,
+        cache_images=cache_images,
         checkpoints=checkpoints.absolute() if checkpoints else None,
     )
     return Execution(setting, cores, gpus, ray_address, trial_timeout)

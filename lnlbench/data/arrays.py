@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+# An archive with an array of this name says of itself that it is no real data set.
+STANDIN_ARRAY = "standin"
+
 
 class ArrayImages(Images):
     """Images of one size in memory.
@@ -143,7 +146,9 @@ def class_names(arrays: Arrays, labels: dict[str, Labels], path: Path) -> tuple[
 def read_arrays(path: Path) -> Arrays:
     """Read the arrays that a data set in an npz file may have."""
     arrays = read_npz(
-        path, ("x_train", "y_train", "x_test", "y_test"), optional=("x_val", "y_val", "classes")
+        path,
+        ("x_train", "y_train", "x_test", "y_test"),
+        optional=("x_val", "y_val", "classes", STANDIN_ARRAY),
     )
     if ("x_val" in arrays) != ("y_val" in arrays):
         raise DataError(f"{path} has only one of the arrays x_val and y_val.", "Give both or neither.")
@@ -193,6 +198,7 @@ class _File(DatasetSource):
             train=splits["train"],
             test=splits["test"],
             validation=splits.get("val"),
+            standin=STANDIN_ARRAY in arrays,
         )
 
     @abstractmethod

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from lnlbench.data.arrays import ArrayImages, check_classes, check_images, read_arrays, read_labels
+from lnlbench.data.arrays import (
+    STANDIN_ARRAY,
+    ArrayImages,
+    check_classes,
+    check_images,
+    read_arrays,
+    read_labels,
+)
 from lnlbench.data.source import Dataset, DatasetSource, Split, assemble
 from lnlbench.errors import DataError
 from lnlbench.spec import DatasetSpec
@@ -57,6 +65,7 @@ class _CIFAR(DatasetSource):
     title: ClassVar[str]
     folder: ClassVar[str]  # where torchvision extracts the official archive
     classes: ClassVar[tuple[str, ...]]
+    official = MappingProxyType({"train": 50_000, "test": 10_000})
 
     def missing(self, path: str | None, root: Path | None) -> str | None:
         if root is not None and ((root / f"{self.name}.npz").is_file() or (root / self.folder).is_dir()):
@@ -77,8 +86,12 @@ class _CIFAR(DatasetSource):
             raise DataError(problem)
         assert root is not None  # else it would be missing
         file = root / f"{self.name}.npz"
-        train, test = self._from_npz(file) if file.is_file() else self._from_torchvision(root)
-        return assemble(spec, family=self.name, classes=self.classes, train=train, test=test)
+        standin = False
+        if file.is_file():
+            train, test, standin = self._from_npz(file)
+        else:
+            train, test = self._from_torchvision(root)
+        return assemble(spec, family=self.name, classes=self.classes, train=train, test=test, standin=standin)
 
     def fetch(self, root: Path) -> None:
         from urllib.error import URLError
@@ -97,7 +110,14 @@ class _CIFAR(DatasetSource):
                 "Remove what is left of the download and try again.",
             ) from problem
 
-    def _from_npz(self, path: Path) -> tuple[Split, Split]:
+    def make_standin(self, root: Path, per_class: int, seed: int) -> Path:
+        from lnlbench.data.standin import write_cifar
+
+        if (root / self.folder).exists():
+            raise DataError(f"{root} holds {self.title} itself.", "Choose another folder with --data.")
+        return write_cifar(root / f"{self.name}.npz", len(self.classes), per_class, seed)
+
+    def _from_npz(self, path: Path) -> tuple[Split, Split, bool]:
         arrays = read_arrays(path)
         labels = read_labels(arrays, path)
         check_classes(labels, len(self.classes), path)
@@ -108,7 +128,7 @@ class _CIFAR(DatasetSource):
             if pixels.shape[1:] != (32, 32, 3):
                 raise DataError(f"{where} has shape {pixels.shape}.", "CIFAR images are N × 32 × 32 × 3.")
             splits.append(Split(images=ArrayImages(pixels), features=None, labels=labels[f"y_{part}"]))
-        return splits[0], splits[1]
+        return splits[0], splits[1], STANDIN_ARRAY in arrays
 
     def _from_torchvision(self, root: Path) -> tuple[Split, Split]:
         """Read the extracted archive, of which torchvision checks every file's MD5."""

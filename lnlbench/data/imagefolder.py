@@ -2,120 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from lnlbench.data.source import (
-    Dataset,
-    DatasetSource,
-    Images,
-    Index,
-    Split,
-    assemble,
-    local_path,
-    spec_path,
-)
+from lnlbench.data.image_files import VerifiedFiles
+from lnlbench.data.source import Dataset, DatasetSource, Split, assemble, local_path, spec_path
 from lnlbench.errors import DataError
 from lnlbench.spec import DatasetSpec
 
-if TYPE_CHECKING:
-    import torch
-
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm"})
-
-# Pillow clips these to 8 bits instead of scaling them.
-_DEEP_MODES = ("I", "F")
-
-
-class FileImages(Images):
-    """Images in files, decoded when they are taken.
-
-    Parameters
-    ----------
-    root : Path
-    names : sequence of str
-        Paths below ``root``.
-    """
-
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        self._root = root
-        self._names = tuple(names)
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        sizes = {size for _, size in self._headers}
-        return sizes.pop() if len(sizes) == 1 else None
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def take(self, index: Index) -> torch.Tensor | list[torch.Tensor]:
-        import torch
-
-        images = [torch.from_numpy(self._decode(self._names[i])).permute(2, 0, 1) for i in index]
-        if self.size is None:
-            return images
-        for image, i in zip(images, index, strict=True):
-            if image.shape[1:] != self.size:
-                raise DataError(
-                    f"{self._root / self._names[i]} has changed since it was first read.",
-                    "Start the run again.",
-                )
-        return torch.stack(images)
-
-    def select(self, index: Index) -> FileImages:
-        return FileImages(self._root, [self._names[i] for i in index])
-
-    def content(self) -> Iterator[bytes]:
-        """Yield each file's name and the hash of its bytes."""
-        for name, (digest, _) in zip(self._names, self._headers, strict=True):
-            yield name.encode()
-            yield digest
-
-    @cached_property
-    def _headers(self) -> list[tuple[bytes, tuple[int, int]]]:
-        """SHA-256 and (height, width) of every file, each of which is verified on the way."""
-        found = []
-        for name in self._names:
-            path = self._root / name
-            with _image_errors(path):
-                raw = path.read_bytes()
-                with Image.open(io.BytesIO(raw)) as image:
-                    if image.mode.partition(";")[0] in _DEEP_MODES:
-                        raise DataError(f"{path} has more than 8 bits per channel.", "Convert it to 8 bits.")
-                    size = image.height, image.width
-                    image.verify()
-            found.append((hashlib.sha256(raw).digest(), size))
-        return found
-
-    def _decode(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        path = self._root / name
-        with _image_errors(path), Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-
-
-@contextmanager
-def _image_errors(path: Path) -> Iterator[None]:
-    """Turn what Pillow raises for a bad file into one error that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as problem:
-        raise DataError(f"{path} is too large an image: {problem}", "Scale it down.") from problem
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as problem:
-        # Pillow's PNG reader reports broken chunks as SyntaxError.
-        reason = "no known image format" if isinstance(problem, UnidentifiedImageError) else problem
-        raise DataError(f"{path} cannot be decoded: {reason}.", "Replace or remove the file.") from problem
 
 
 class ImageFolder(DatasetSource):
@@ -189,4 +86,4 @@ def _read_split(root: Path, part: str, classes: tuple[str, ...]) -> Split:
         labels += [classes.index(folder.name)] * len(files)
     if not names:
         raise DataError(f"{root / part} holds no image.", f"Arrange the images as {part}/CLASS/*.png.")
-    return Split(images=FileImages(root, names), features=None, labels=np.array(labels, dtype=np.int64))
+    return Split(images=VerifiedFiles(root, names), features=None, labels=np.array(labels, dtype=np.int64))

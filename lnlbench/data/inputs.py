@@ -6,17 +6,40 @@ views by sample index and never sees the difference.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
 from lnlbench.data import augment
+from lnlbench.data.loader import ImageTask, Workers, make_batch
 from lnlbench.data.source import Images
 from lnlbench.errors import PluginError
 from lnlbench.models.preprocessing import Preprocessing
+from lnlbench.seeding import derive_seed
 
 Views = tuple[torch.Tensor, ...]
+
+
+class Wanted(NamedTuple):
+    """What a batch is to hold.
+
+    ``inputs`` is ``"plain"`` (un-augmented), ``"weak"`` (one weak view) or None; ``weak`` and ``strong``
+    are numbers of views, besides that one.
+    """
+
+    inputs: str | None = "plain"
+    weak: int = 0
+    strong: int = 0
+
+
+class Made(NamedTuple):
+    """What a batch holds: inputs (None if they were not wanted) and views."""
+
+    inputs: torch.Tensor | None
+    weak: Views
+    strong: Views
 
 
 class Inputs(Protocol):
@@ -86,6 +109,93 @@ class ImageInputs:
 
 
 @dataclass(frozen=True)
+class FileInputs:
+    """Images in files: decoded, augmented, resized and cropped by worker processes, batches ahead.
+
+    All of that happens on the CPU, also without workers, so that the result does not depend on them;
+    only normalisation is left to the device. A batch of views is seeded by one draw of the generator,
+    not by its state.
+
+    Parameters
+    ----------
+    images, preprocessing, recipe, rows, device, channels_last
+        As for :class:`ImageInputs`.
+    workers : Workers
+    """
+
+    images: Images
+    preprocessing: Preprocessing
+    recipe: str
+    rows: torch.Tensor
+    device: torch.device
+    workers: Workers
+    channels_last: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def plain(self, index: torch.Tensor) -> torch.Tensor:
+        """See :class:`Inputs`; float32 ``[B, 3, S, S]``."""
+        made = self._ready(Wanted(), make_batch(self._task(index, Wanted(), 0)))
+        assert made.inputs is not None
+        return made.inputs
+
+    def weak(self, index: torch.Tensor, count: int, generator: torch.Generator) -> Views:
+        """See :class:`Inputs`; every call draws new views."""
+        return self._views(index, Wanted(None, weak=count), generator).weak
+
+    def strong(self, index: torch.Tensor, count: int, generator: torch.Generator) -> Views:
+        """See :class:`Inputs`; every call draws new views."""
+        return self._views(index, Wanted(None, strong=count), generator).strong
+
+    def stream(
+        self, batches: Sequence[torch.Tensor], wanted: Wanted, generator: torch.Generator | None
+    ) -> Iterator[Made]:
+        """See :func:`stream`; the generator is drawn from once, before the first batch is made."""
+        random = wanted.inputs == "weak" or wanted.weak or wanted.strong
+        base = _draw(generator) if generator is not None and random else 0
+        tasks = (
+            self._task(index, wanted, derive_seed("batch", base, number))
+            for number, index in enumerate(batches)
+        )
+        for tensors in self.workers.map(make_batch, tasks):
+            yield self._ready(wanted, tensors)
+
+    def _views(self, index: torch.Tensor, wanted: Wanted, generator: torch.Generator) -> Made:
+        if not wanted.weak and not wanted.strong:
+            return Made(None, (), ())
+        return self._ready(wanted, make_batch(self._task(index, wanted, _draw(generator))))
+
+    def _task(self, index: torch.Tensor, wanted: Wanted, seed: int) -> ImageTask:
+        size = self.images.size
+        return ImageTask(
+            images=self.images.select(self.rows[index].numpy()),
+            preprocessing=self.preprocessing,
+            recipe=self.recipe,
+            # Not left to the images of a batch, which may have one size by chance.
+            view_size=augment.PHOTO_SIZE if size is None else min(size),
+            plain=wanted.inputs == "plain",
+            weak=wanted.weak + (wanted.inputs == "weak"),
+            strong=wanted.strong,
+            seed=seed,
+        )
+
+    def _ready(self, wanted: Wanted, tensors: list[torch.Tensor]) -> Made:
+        ready = [
+            self.preprocessing.normalise(
+                tensor.to(self.device, non_blocking=True), channels_last=self.channels_last
+            )
+            for tensor in tensors
+        ]
+        inputs = ready.pop(0) if wanted.inputs else None
+        return Made(inputs, tuple(ready[: wanted.weak]), tuple(ready[wanted.weak :]))
+
+
+def _draw(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator))
+
+
+@dataclass(frozen=True)
 class FeatureInputs:
     """Features of a frozen backbone, extracted once: plain, and K weak and strong views.
 
@@ -136,3 +246,64 @@ class FeatureInputs:
         every = torch.stack([view[rows] for view in stored])
         sample = torch.arange(len(rows))
         return tuple(every[order[:, j], sample].to(self.device) for j in range(count))
+
+
+def stream(
+    inputs: Inputs, batches: Sequence[torch.Tensor], wanted: Wanted, generator: torch.Generator
+) -> Iterator[Made]:
+    """Make batches one after the other; images from files are decoded ahead of time.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    batches : sequence of torch.Tensor
+        Sample indices, int64 ``[B]`` each.
+    wanted : Wanted
+    generator : torch.Generator
+        Of the views; it is advanced.
+
+    Yields
+    ------
+    Made
+        One per batch.
+    """
+    if isinstance(inputs, FileInputs):
+        yield from inputs.stream(batches, wanted, generator)
+        return
+    for index in batches:
+        first: torch.Tensor | None = None
+        if wanted.inputs == "plain":
+            first = inputs.plain(index)
+        elif wanted.inputs == "weak":
+            (first,) = inputs.weak(index, 1, generator)
+        weak = inputs.weak(index, wanted.weak, generator)
+        yield Made(first, weak, inputs.strong(index, wanted.strong, generator))
+
+
+def in_order(inputs: Inputs, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Go through all samples in order, un-augmented.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    size : int
+        Samples at a time.
+
+    Yields
+    ------
+    index, inputs : torch.Tensor
+        int64 ``[b]``, and what :meth:`Inputs.plain` returns for it.
+    """
+    pieces = pieces_of(len(inputs), size)
+    if isinstance(inputs, FileInputs):
+        for index, made in zip(pieces, inputs.stream(pieces, Wanted(), None), strict=True):
+            assert made.inputs is not None
+            yield index, made.inputs
+        return
+    for index in pieces:
+        yield index, inputs.plain(index)
+
+
+def pieces_of(length: int, size: int) -> list[torch.Tensor]:
+    """Return 0 … length − 1 in consecutive pieces, of which the last one may be smaller than ``size``."""
+    return [torch.arange(start, min(start + size, length)) for start in range(0, length, size)]

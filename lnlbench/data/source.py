@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,7 +36,12 @@ class Images(ABC):
     ----------
     size : (int, int) or None
         Height and width if all images share them, else None.
+    from_files : bool
+        Whether taking an image means decoding a file. Batches of such images are made ahead of time
+        by worker processes, which get the pickled ``select(index)``. Default False: in memory.
     """
+
+    from_files: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -67,6 +72,19 @@ class Images(ABC):
     def select(self, index: Index) -> Images:
         """Return the images at ``index``, in that order, as a collection of its own."""
         return _Selection(self, index)
+
+    def resized(self, side: int) -> Images:
+        """Return the same images with their shorter side brought down to ``side`` pixels.
+
+        Raises
+        ------
+        DataError
+            If these images are not decoded from files.
+        """
+        raise DataError(
+            "dataset_options.resize is for images in files, and these are in memory.",
+            "Leave it out; backbone_options.image_size sets what the backbone sees.",
+        )
 
     def content(self) -> Iterator[bytes]:
         """Yield bytes that identify the images; the fingerprint is made from them."""
@@ -147,7 +165,10 @@ class Dataset:
         None if the data set has none of its own; see :mod:`lnlbench.data.split`.
     fingerprint : str
         SHA-256 of the labels and the pixels (or features, or image files) that are used.
-        It does not depend on paths.
+        It does not depend on where they are.
+    standin : bool
+        Whether this only has the layout of the data set whose name it bears; see
+        :mod:`lnlbench.data.standin`.
     """
 
     name: str
@@ -157,6 +178,7 @@ class Dataset:
     validation: Split | None
     test: Split
     fingerprint: str
+    standin: bool = False
 
     @property
     def kind(self) -> str:
@@ -176,10 +198,16 @@ class DatasetSource(ABC):
         One line for ``lnlbench list datasets``.
     takes_path : bool
         Whether the data set is written ``NAME:PATH``.
+    official : mapping of str to int
+        How many samples each split has where the data are complete; empty if nobody can say.
+    by_hand : str or None
+        How a user gets data that no program may download, as sentences.
     """
 
     summary: ClassVar[str]
     takes_path: ClassVar[bool] = False
+    official: ClassVar[Mapping[str, int]] = {}
+    by_hand: ClassVar[str | None] = None
 
     @abstractmethod
     def missing(self, path: str | None, root: Path | None) -> str | None:
@@ -216,7 +244,47 @@ class DatasetSource(ABC):
         DataError
             If this source has nothing to download, or the download fails.
         """
-        raise DataError(f"There is nothing to fetch for: {self.summary}")
+        raise DataError(f"There is nothing to fetch for: {self.summary}", self.by_hand)
+
+    def inspect(self, path: str | None, root: Path | None) -> list[str]:
+        """Return all that is wrong with the files, where :meth:`load` stops at the first mistake.
+
+        Parameters
+        ----------
+        path, root
+            As for :meth:`missing`, which has found nothing missing.
+
+        Returns
+        -------
+        list of str
+            Empty by default: then what :meth:`load` raises is all there is to say.
+        """
+        return []
+
+    def make_standin(self, root: Path, per_class: int, seed: int) -> Path:
+        """Write a small stand-in with the layout of the real data into the data folder ``root``.
+
+        Parameters
+        ----------
+        root : Path
+        per_class : int
+            Training images of each class.
+        seed : int
+
+        Returns
+        -------
+        Path
+            The file or folder that was written.
+
+        Raises
+        ------
+        DataError
+            If there is none for this data set, or the real data could be overwritten.
+        """
+        raise DataError(
+            f"This data set has no stand-in: {self.summary}.",
+            "There are stand-ins for cifar10, cifar100, clothing1m, webvision and webvision_mini.",
+        )
 
 
 def local_path(path: str | None, root: Path | None, scheme: str) -> Path:
@@ -266,9 +334,12 @@ def first_per_class(labels: Labels, count: int, what: str) -> Index:
     return np.sort(by_class[rank < count])
 
 
-def fingerprint(splits: dict[str, Split | None]) -> str:
-    """Return the SHA-256, in hexadecimal, of the labels and content of some splits."""
-    digest = hashlib.sha256()
+def fingerprint(splits: dict[str, Split | None], *, standin: bool = False) -> str:
+    """Return the SHA-256, in hexadecimal, of the labels and content of some splits.
+
+    That of a stand-in differs from that of real data in any case.
+    """
+    digest = hashlib.sha256(b"stand-in" if standin else b"")
     for name, split in splits.items():
         if split is None:
             continue
@@ -293,16 +364,20 @@ def assemble(
     train: Split,
     test: Split,
     validation: Split | None = None,
+    standin: bool = False,
 ) -> Dataset:
     """Take the part of a data set that ``spec`` asks for, and fingerprint it.
 
     ``train_per_class`` and ``test_per_class`` keep the first samples of each class; a
-    validation split that comes with the data is kept whole.
+    validation split that comes with the data is kept whole. ``resize`` concerns all images.
     """
     if spec.train_per_class is not None:
         train = train.select(first_per_class(train.labels, spec.train_per_class, "train_per_class"))
     if spec.test_per_class is not None:
         test = test.select(first_per_class(test.labels, spec.test_per_class, "test_per_class"))
+    if spec.resize is not None:
+        train, test = _resized(train, spec.resize), _resized(test, spec.resize)
+        validation = validation and _resized(validation, spec.resize)
     return Dataset(
         name=spec.label,
         family=family,
@@ -310,5 +385,12 @@ def assemble(
         train=train,
         validation=validation,
         test=test,
-        fingerprint=fingerprint({"train": train, "validation": validation, "test": test}),
+        fingerprint=fingerprint({"train": train, "validation": validation, "test": test}, standin=standin),
+        standin=standin,
     )
+
+
+def _resized(split: Split, side: int) -> Split:
+    if split.images is None:
+        raise DataError("dataset_options.resize is for images, and these are features.", "Leave it out.")
+    return Split(images=split.images.resized(side), features=None, labels=split.labels)

@@ -114,14 +114,24 @@ class Preprocessing:
         -------
         float32 Tensor of shape [B, 3, S, S]
         """
+        return self.normalise(self.fit(images, device), channels_last=channels_last)
+
+    def fit(
+        self, images: torch.Tensor | Sequence[torch.Tensor], device: torch.device | str | None = None
+    ) -> torch.Tensor:
+        """Resize and crop: the part whose result is still uint8, of shape [B, 3, S, S].
+
+        Parameters are those of :meth:`__call__`, which is this and :meth:`normalise`.
+        """
         if isinstance(images, torch.Tensor):
-            pixels = self._resize_and_crop(images.to(device) if device is not None else images)
-        else:
-            moved = [image.to(device) if device is not None else image for image in images]
-            if len({image.shape for image in moved}) == 1:
-                pixels = self._resize_and_crop(torch.stack(moved))
-            else:
-                pixels = torch.stack([self._resize_and_crop(image) for image in moved])
+            return self._resize_and_crop(images.to(device) if device is not None else images)
+        moved = [image.to(device) if device is not None else image for image in images]
+        if len({image.shape for image in moved}) == 1:
+            return self._resize_and_crop(torch.stack(moved))
+        return torch.stack([self._resize_and_crop(image) for image in moved])
+
+    def normalise(self, pixels: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
+        """Return (rescale · x − mean) / std of uint8 pixels [B, 3, S, S], as float32, where they are."""
         if channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # One multiply and one add: (rescale · x − mean) / std.

@@ -1,0 +1,147 @@
+"""Arrays on disk that can always be made again: atomic, locked, verified, shared between processes.
+
+An entry is one array in ``NAME.npy`` with a manifest ``NAME.json``, where the name is a hash of all
+that the array depends on. Writers hold a lock per entry, write to a temporary file and rename it;
+readers verify the checksum and memory-map the array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from lnlbench.errors import CacheError
+from lnlbench.files import Damaged, read_checked, write_checked
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A verified array, memory-mapped copy-on-write, its manifest, and whether it was just made."""
+
+    array: npt.NDArray[Any]
+    manifest: Mapping[str, Any]
+    fresh: bool
+
+
+class ArrayFolder:
+    """A folder of arrays.
+
+    Parameters
+    ----------
+    folder : Path
+        Created on first use.
+    content : str
+        What is in it, in the plural, for messages: ``"cached features"``.
+    """
+
+    def __init__(self, folder: Path, content: str) -> None:
+        self.folder = folder
+        self._content = content
+        # Checksums are verified once per process and file state, not at every use.
+        self._verified: dict[Path, tuple[int, int]] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the file of an entry's array."""
+        return self.folder / f"{name}.npy"
+
+    def obtain(self, name: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
+        """Return an entry, making it if it is not there or damaged.
+
+        Parameters
+        ----------
+        name : str
+            Hash of everything that the array depends on.
+        make : callable
+            Writes the array in npy format to the path it is given, and returns what the manifest is
+            to hold besides ``sha256`` and ``seconds``.
+
+        Raises
+        ------
+        CacheError
+            If the folder cannot be used.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{name}.lock"):
+                found = self._read(name)
+                if found is not None:
+                    return found
+                self._write(name, make)
+                written = self._read(name)
+        except OSError as error:
+            raise CacheError(
+                f"The cache {self.folder} cannot be used: {error}.",
+                "Free space there, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
+            ) from error
+        if written is None:
+            raise CacheError(
+                f"The {self._content} {self.path(name)} do not read back as they were written.",
+                "Check the disk, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
+            )
+        return Entry(written.array, written.manifest, fresh=True)
+
+    def has(self, name: str) -> bool:
+        """Whether an entry exists (not yet verified)."""
+        return self._manifest_path(name).exists()
+
+    def _manifest_path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _read(self, name: str) -> Entry | None:
+        array_path, manifest_path = self.path(name), self._manifest_path(name)
+        if not array_path.exists() or not manifest_path.exists():
+            return None
+        try:
+            manifest = read_checked(manifest_path)
+            if isinstance(manifest, Damaged):
+                raise ValueError(f"the manifest: {manifest.reason}")
+            self._verify(array_path, manifest["sha256"])
+            array = np.load(array_path, mmap_mode="c", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            # It can always be made again, so a damaged entry is replaced, aloud.
+            for path in (array_path, manifest_path):
+                if path.exists():
+                    path.replace(path.with_name(path.name + ".damaged"))
+            print(
+                f"lnlbench: {self._content} {array_path.name} are damaged ({error}); "
+                "moved aside and made again.",
+                file=sys.stderr,
+            )
+            return None
+        return Entry(array, manifest, fresh=False)
+
+    def _verify(self, path: Path, expected: str) -> None:
+        state = path.stat()
+        seen = (state.st_size, state.st_mtime_ns)
+        if self._verified.get(path) == seen:
+            return
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != expected:
+            raise ValueError("checksum mismatch")
+        self._verified[path] = seen
+
+    def _write(self, name: str, make: Callable[[Path], Mapping[str, Any]]) -> None:
+        part = self.folder / f"{name}.{os.getpid()}.part"
+        started = time.perf_counter()
+        try:
+            manifest = dict(make(part))
+            with part.open("rb") as stream:
+                manifest["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+                os.fsync(stream.fileno())
+            manifest["seconds"] = time.perf_counter() - started
+            # The array goes first: a manifest always describes a complete array.
+            part.replace(self.path(name))
+            write_checked(self._manifest_path(name), manifest)
+        finally:
+            part.unlink(missing_ok=True)
