@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lnlbench.analysis.comparison.published import BEST, SELECTED, TIME
 from lnlbench.analysis.comparison.ranking import Entry, Ranking, Standing, find_lead, mean_tau, rank
@@ -67,6 +72,17 @@ def test_kendalls_tau(published: list[float], measured: list[float], tau: float)
     assert found.entrants == len(published)
 
 
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=7))
+def test_tau_counts_pairs(pairs: list[tuple[int, int]]) -> None:
+    signs = [((a > c) - (a < c), (b > d) - (b < d)) for (a, b), (c, d) in combinations(pairs, 2)]
+    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
+    found = rank(BEST, entries([float(a) for a, _ in pairs], [float(b) for _, b in pairs])).tau
+    if 0 in untied:
+        assert found is None
+    else:
+        assert found == pytest.approx(sum(x * y for x, y in signs) / math.sqrt(untied[0] * untied[1]))
+
+
 @pytest.mark.parametrize(("published", "measured"), [([], []), ([1], [1]), ([1, 2], [5, 5])])
 def test_tau_can_be_undefined(published: list[float], measured: list[float]) -> None:
     assert rank(BEST, entries(published, measured)).tau is None
@@ -100,3 +116,11 @@ def test_a_lead_that_seeds_cannot_separate_is_not_lost() -> None:
 
 def test_a_lead_without_rivals_is_unknown() -> None:
     assert find_lead(BEST, entries([1], [1])[0], [], None).standing is Standing.UNKNOWN
+
+
+def test_comparing_imports_no_training_code() -> None:
+    modules = ("compare", "render")
+    code = "".join(f"import lnlbench.analysis.comparison.{name}\n" for name in modules)
+    code += "import sys; print(sorted({'torch', 'ray', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
