@@ -349,7 +349,8 @@ def test_the_conversion_of_the_docs_makes_pickled_weights_usable(one, monkeypatc
     torch.save(load_file(one / "model.safetensors"), one / "pytorch_model.bin")
     (one / "model.safetensors").unlink()
     page = (Path(__file__).parents[1] / "docs" / "data-and-backbones.md").read_text(encoding="utf-8")
-    (code,) = (part.partition("```")[0] for part in page.split("```python\n") if "pytorch_model.bin" in part)
+    blocks = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
+    (code,) = (block for block in blocks if "pytorch_model.bin" in block)
     monkeypatch.chdir(one)
     exec(compile(code, "data-and-backbones.md", "exec"), {})
     assert load("vit_b16").fingerprint == before
