@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +58,7 @@ class _CIFAR(DatasetSource):
     title: ClassVar[str]
     folder: ClassVar[str]  # where torchvision extracts the official archive
     classes: ClassVar[tuple[str, ...]]
+    official = MappingProxyType({"train": 50_000, "test": 10_000})
 
     def missing(self, path: str | None, root: Path | None) -> str | None:
         if root is not None and ((root / f"{self.name}.npz").is_file() or (root / self.folder).is_dir()):

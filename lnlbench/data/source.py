@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -176,10 +176,13 @@ class DatasetSource(ABC):
         One line for ``lnlbench list datasets``.
     takes_path : bool
         Whether the data set is written ``NAME:PATH``.
+    official : mapping of str to int
+        How many samples each split has where the data are complete; empty if nobody can say.
     """
 
     summary: ClassVar[str]
     takes_path: ClassVar[bool] = False
+    official: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
     def missing(self, path: str | None, root: Path | None) -> str | None:
