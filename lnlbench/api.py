@@ -75,6 +75,35 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True)
+class Passes:
+    """Expected passes through backbones, in multiples of the number of training samples.
+
+    Attributes
+    ----------
+    forward : float
+        Without gradient.
+    trained : float
+        Forward with gradient, and backward if the backbone learns.
+    """
+
+    forward: float = 0.0
+    trained: float = 0.0
+
+    def __add__(self, other: Passes) -> Passes:
+        """Return the passes of both."""
+        return Passes(self.forward + other.forward, self.trained + other.trained)
+
+    def times(self, epochs: float) -> Passes:
+        """Return the passes of several epochs."""
+        return Passes(self.forward * epochs, self.trained * epochs)
+
+    @property
+    def units(self) -> float:
+        """Cost if the backbone learns: a forward pass 1, a backward pass 2."""
+        return self.forward + 3.0 * self.trained
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a method is told about its problem before training.
 
@@ -132,9 +161,8 @@ class Method:
     dataset_defaults : dict
         Per data set, parameters that differ from the defaults: the noise-agnostic
         setting of that data set.
-    fft_units : float
-        Expected cost of a fine-tuning epoch per training sample, for the estimate of a dry run:
-        forward 1, backward 2, with half of the samples selected. Default 3.
+    predicting_networks : int
+        How many backbones :meth:`predict` passes an input through. Default 1.
 
     Attributes
     ----------
@@ -148,7 +176,7 @@ class Method:
     views: ClassVar[Views] = Views()
     presets: ClassVar[Mapping[str, Preset]] = {}
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    fft_units: ClassVar[float] = 3.0
+    predicting_networks: ClassVar[int] = 1
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -162,6 +190,21 @@ class Method:
     def supports(cls, spec: TrialSpec) -> Skip | None:
         """Say why a trial cannot be run, or None. Must not look at ``spec.noise``."""
         return None
+
+    @classmethod
+    def expected_passes(cls, spec: TrialSpec, share: float) -> tuple[Passes, ...]:
+        """Return what training is expected to cost, phase by phase, for the estimate of a dry run.
+
+        Default: every sample is trained on once an epoch. What is counted in a trial comes from
+        the ledger and does not depend on this.
+
+        Parameters
+        ----------
+        spec : TrialSpec
+        share : float
+            Share ρ of the samples that a method which selects is assumed to select.
+        """
+        return tuple(Passes(trained=phase.epochs) for phase in spec.phases)
 
     def setup(self, task: Task) -> None:
         """Make networks and state. Called once per trial."""
@@ -277,6 +320,7 @@ __all__ = [
     "Method",
     "Network",
     "NoParams",
+    "Passes",
     "Phase",
     "Preset",
     "Selection",

@@ -25,7 +25,7 @@ KEYS = (
     *("hyperparameters", *SETTING_TABLES),
     *("override", "exclude", "table", "figure"),
 )
-TABLE_KEYS = ("groups", "rows", "columns", "metric", "extra", "caption")
+TABLE_KEYS = ("groups", "rows", "columns", "metric", "extra", "caption", "groups_per_block")
 
 
 def read_grid(path: Path) -> Grid:
@@ -172,7 +172,8 @@ class _Reader(TomlFile):
         table = self.table("table")
         self.known_keys(table, TABLE_KEYS, "table.")
         for key in table:
-            self.texts(key, table, "table.")
+            if key != "groups_per_block" and table[key] != []:
+                self.texts(key, table, "table.")
         return table
 
 

@@ -85,7 +85,6 @@ class DivideMix(CoTraining):
                 raise UsageError(f"DivideMix has tau = {self.tau:g}.", "tau must lie in [0, 1).")
 
     views = Views(weak=2)
-    fft_units = 20.0
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clothing1m": {"alpha": 0.5, "lam_u": 0.0},
         "webvision": {"alpha": 0.5, "lam_u": 0.0},

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lnlbench.api import Batch, Method, Network, Phase, Preset, Task, functional
+from lnlbench.api import Batch, Method, Network, Passes, Phase, Preset, Task, functional
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import sigmoid_ramp
 from lnlbench.components.running_targets import PLACES, STORAGE, RunningTargets
 from lnlbench.components.soft_labels import soft_cross_entropy
 from lnlbench.errors import UsageError
-from lnlbench.spec import one_of
+from lnlbench.spec import TrialSpec, one_of
 
 
 class ELRPlus(Method):
@@ -101,7 +101,7 @@ class ELRPlus(Method):
                     "None of them may be negative.",
                 )
 
-    fft_units = 8.0
+    predicting_networks = 2
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"gamma_ramp": 0.5},
         "cifar100": {
@@ -118,6 +118,11 @@ class ELRPlus(Method):
             {"beta": 0.9, "lam": 1.0}, "Liu et al. (2020): CIFAR-10, asymmetric noise", noise_aware=True
         ),
     }
+
+    @classmethod
+    def expected_passes(cls, spec: TrialSpec, share: float) -> tuple[Passes, ...]:
+        """Return, for each network, one pass for its targets and one that it learns from."""
+        return tuple(Passes(forward=2, trained=2).times(phase.epochs) for phase in spec.phases)
 
     def setup(self, task: Task) -> None:
         """Make two networks with different heads, and their targets, all zero."""

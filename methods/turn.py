@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lnlbench.api import Batch, Method, Phase, Selection, Skip, Task, functional
+from lnlbench.api import Batch, Method, Passes, Phase, Selection, Skip, Task, functional
 from lnlbench.components.losses import generalized_cross_entropy
 from lnlbench.components.mixture import DIVIDEMIX, TIGHT, clean_posterior, scale_to_unit
 from lnlbench.components.whole_set import whole_set_logits
@@ -78,14 +78,27 @@ class TURN(Method):
                     "q must lie in (0, 1], tau in [0, 1).",
                 )
 
-    fft_units = 2.5
-
     @classmethod
     def supports(cls, spec: TrialSpec) -> Skip | None:
         """Decline linear probing alone."""
         if spec.tuning == "lp":
             return Skip("TURN without its second step is GCE; run gce in lp")
         return None
+
+    @classmethod
+    def expected_passes(cls, spec: TrialSpec, share: float) -> tuple[Passes, ...]:
+        """Return 3ρ units an epoch of step 2, and one for each loss pass through the backbone."""
+        cleansing = dict(spec.method.params)["cleansing"]
+        passes = []
+        probed = False
+        for phase in spec.phases:
+            if phase.kind == "lp" or cleansing == "none":
+                passes.append(Passes(trained=phase.epochs))
+            else:
+                selections = phase.epochs if cleansing == "multiple" else 1
+                passes.append(Passes(forward=selections - probed, trained=share * phase.epochs))
+            probed = phase.kind == "lp" and phase.cache
+        return tuple(passes)
 
     def setup(self, task: Task) -> None:
         """Make the network; nothing is selected yet."""

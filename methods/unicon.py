@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from lnlbench.api import Batch, Phase, Preset, Selection, Task, Views
+from lnlbench.api import Batch, Passes, Phase, Preset, Selection, Task, Views
 from lnlbench.components.contrastive import nt_xent, projection_head
 from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split
 from lnlbench.components.selection_rules import divergence_cutoff, label_divergence, lowest_of_each_class
 from lnlbench.components.whole_set import whole_set_logits
 from lnlbench.errors import UsageError
-from lnlbench.spec import one_of
+from lnlbench.spec import PhaseSpec, TrialSpec, one_of
 
 PROJECTION = 128  # length of a projection (their code)
 # Labels of samples whose divergence is below it are taken as they are (their code).
@@ -120,7 +120,6 @@ class UNICON(CoTraining):
                 )
 
     views = Views(weak=2, strong=2)
-    fft_units = 28.0
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"clothing1m": {"alpha": 0.5, "lam_u": 0.0}}
     presets: ClassVar[Mapping[str, Preset]] = {
         "asymmetric": Preset(
@@ -129,6 +128,19 @@ class UNICON(CoTraining):
             noise_aware=True,
         ),
     }
+
+    @classmethod
+    def co_training_passes(cls, spec: TrialSpec, phase: PhaseSpec, share: float) -> Passes:
+        """Return the passes of a semi-supervised epoch; see :meth:`CoTraining.co_training_passes`.
+
+        Divergences are computed twice, and B/(2R) makes the unlabelled samples of an epoch half of
+        all, whatever the share, until the batch is bounded.
+        """
+        params = cls.Params(**dict(spec.method.params))
+        labelled, unlabelled = 2 * share, 2 * min(0.5, params.max_unlabelled_ratio * share)
+        contrastive = params.lam_c > 0.0 and (phase.kind != "lp" or params.lp_contrastive)
+        trained = 2 * labelled + 2 * unlabelled + (2 * unlabelled if contrastive else 0.0)
+        return Passes(forward=4 + 2 * labelled + 4 * unlabelled, trained=trained)
 
     def setup(self, task: Task) -> None:
         """Make the networks; their projection heads are made by the first phase that uses them."""

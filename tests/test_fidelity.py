@@ -55,14 +55,6 @@ def test_every_parameter_is_a_row_with_a_source() -> None:
         assert rows.keys() == method.defaults.keys()
 
 
-def test_costs_are_those_of_dry_runs_at_half_of_the_samples() -> None:
-    for method in method_facts():
-        constant, share = re.match(r"Costs (\d+)(?: \+ (\d+)ρ)? forward units", method.docs[0].cost).groups(
-            "0"
-        )
-        assert int(constant) + 0.5 * int(share) == method.fft_units, method.name
-
-
 # Gaps
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lnlbench.api import Batch, Method, Phase, Skip, Task, functional
+from lnlbench.api import Batch, Method, Passes, Phase, Skip, Task, functional
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import linear_ramp
 from lnlbench.components.soft_labels import (
@@ -26,7 +26,7 @@ from lnlbench.components.soft_labels import (
     uniform_prior_divergence,
 )
 from lnlbench.errors import UsageError
-from lnlbench.spec import TrialSpec, split_reference
+from lnlbench.spec import PhaseSpec, TrialSpec, split_reference
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ class Split:
     unlabelled_batch: int
 
 
+def default_warmup(epochs: int) -> int:
+    """Return the length of the warm-up where none is given: a quarter of the first phase."""
+    return math.ceil(epochs / 4)
+
+
 class CoTraining(Method, ABC):
     """Two networks, warm-up, and semi-supervised steps on splits that a subclass makes.
 
@@ -96,12 +101,38 @@ class CoTraining(Method, ABC):
     warmup: int | None
     ramp: int | None
 
+    predicting_networks = 2
+
     @classmethod
     def supports(cls, spec: TrialSpec) -> Skip | None:
         """Decline data sets of features, which cannot be augmented."""
         if split_reference(spec.dataset.name)[0] == "features":
             return Skip("needs augmented views, and a data set of features has none")
         return None
+
+    @classmethod
+    def expected_passes(cls, spec: TrialSpec, share: float) -> tuple[Passes, ...]:
+        """Return the passes of warm-up and of semi-supervised epochs."""
+        warmup = dict(spec.method.params)["warmup"]
+        left = default_warmup(spec.phases[0].epochs) if warmup is None else warmup
+        passes = []
+        for phase in spec.phases:
+            warm = min(left, phase.epochs)
+            left -= warm
+            semi_supervised = cls.co_training_passes(spec, phase, share).times(phase.epochs - warm)
+            passes.append(Passes(trained=2).times(warm) + semi_supervised)
+        return tuple(passes)
+
+    @classmethod
+    def co_training_passes(cls, spec: TrialSpec, phase: PhaseSpec, share: float) -> Passes:
+        """Return the passes of a semi-supervised epoch with a share ρ labelled.
+
+        Both networks look at all losses; each guesses labels of the unlabelled samples, as many
+        as there are labelled ones, together with the other, refines those of the labelled ones,
+        and learns from two mixed views of both.
+        """
+        labelled = unlabelled = 2 * share
+        return Passes(forward=2 + 2 * labelled + 4 * unlabelled, trained=2 * labelled + 2 * unlabelled)
 
     def setup(self, task: Task) -> None:
         """Make two networks with different heads."""
@@ -114,7 +145,7 @@ class CoTraining(Method, ABC):
         """Make both optimisers, and settle the lengths of warm-up and ramp."""
         self.optimizers = [self.make_optimizer(phase, number) for number in (0, 1)]
         if self.warmup is None:
-            self.warmup = math.ceil(phase.epochs / 4)
+            self.warmup = default_warmup(phase.epochs)
         semi_supervised = phase.epochs - max(0, self.warmup - self.epochs_done)
         if self.ramp is None and semi_supervised > 0:
             self.ramp = min(self.params.ramp, semi_supervised)

@@ -80,8 +80,7 @@ def _method(method: MethodFacts, tests: list[CoveringTest]) -> Iterator[str]:
     for base in shared:
         yield from base.claim
     yield f"**Source.** {_capital(own.source)}"
-    reckoned = f" Dry runs reckon with ρ = 0.5: {method.fft_units:g}." if "ρ" in own.cost else ""
-    yield f"**Cost.** {own.cost.removeprefix('Costs ')}{reckoned}"
+    yield f"**Cost.** {own.cost.removeprefix('Costs ')}"
     modes = [f"{', '.join(mode for mode in TUNING_MODES if mode not in method.declined)}."]
     modes += [f"Not {where}: {reason}." for where, reason in method.declined.items()]
     yield f"**Tuning modes.** {' '.join(modes)}"

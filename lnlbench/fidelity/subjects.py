@@ -63,7 +63,6 @@ class MethodFacts:
     presets : dict of Preset
     declined : dict of str
         Reason by tuning mode, or by what else cannot be run.
-    fft_units : float
     """
 
     name: str
@@ -76,7 +75,6 @@ class MethodFacts:
     dataset_defaults: Mapping[str, Mapping[str, Any]]
     presets: Mapping[str, Preset]
     declined: dict[str, str]
-    fft_units: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,6 @@ def facts_of(name: str, method: type[Method]) -> MethodFacts:
         dataset_defaults=method.dataset_defaults,
         presets=method.presets,
         declined=_declined(name, method),
-        fft_units=method.fft_units,
     )
 
 
