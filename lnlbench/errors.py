@@ -54,7 +54,7 @@ class UsageError(LnlbenchError):
 
 
 class GridError(LnlbenchError):
-    """A grid file is wrong; the message starts with ``file:line``."""
+    """A grid or hyperparameter file is wrong; the message starts with ``file:line``."""
 
 
 class PluginError(LnlbenchError):

@@ -213,11 +213,23 @@ def grids() -> tuple[Entry, ...]:
     An entry point of the group names a package; its grids are the files ``grids/*.toml``, and a
     grid's name is that of its file.
     """
+    return _packaged_files("grids")
+
+
+def hyperparameters() -> tuple[Entry, ...]:
+    """Return the hyperparameter files that installed packages bring beside their grids.
+
+    They are the files ``hyperparameters/*.toml`` of the packages that :func:`grids` looks at.
+    """
+    return _packaged_files("hyperparameters")
+
+
+def _packaged_files(folder: str) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for package in find(GRIDS):
         spec = locate(package.target)
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in sorted(Path(folder, "grids").glob("*.toml")):
+        for parent in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(Path(parent, folder).glob("*.toml")):
                 found.append(
                     Entry(GRIDS, path.stem, package.target, package.distribution, package.version, path)
                 )
@@ -233,14 +245,45 @@ def find_grid(name: str) -> Path:
         If there is no such grid or file, or if two packages bring a grid of this name.
     """
     if not name.endswith(".toml"):
-        path = choose(grids(), name, KINDS[GRIDS]).path
-        assert path is not None  # grids() gives every entry one
-        return path
+        return _choose_file(grids(), name, KINDS[GRIDS])
     if not Path(name).is_file():
         raise PluginError(
             f"There is no grid file {name}.", "Check the path, or see 'lnlbench list grids' for names."
         )
     return Path(name)
+
+
+def find_hyperparameters(name: str, folder: Path) -> Path:
+    """Return a hyperparameter file, given its name or its path (which ends in ``.toml``).
+
+    Parameters
+    ----------
+    name : str
+    folder : Path
+        What a relative path is relative to.
+
+    Raises
+    ------
+    PluginError
+        If there is no such file, or if two packages bring one of this name.
+    """
+    if not name.endswith(".toml"):
+        return _choose_file(hyperparameters(), name, "hyperparameter file")
+    path = folder / Path(name).expanduser()
+    if not path.is_file():
+        raise PluginError(
+            f"There is no hyperparameter file {path}.",
+            "Check the path, or give the name of an installed one: "
+            + ", ".join(entry.name for entry in hyperparameters())
+            + ".",
+        )
+    return path
+
+
+def _choose_file(entries: tuple[Entry, ...], name: str, kind: str) -> Path:
+    path = choose(entries, name, kind).path
+    assert path is not None  # every entry of a file has one
+    return path
 
 
 def references() -> list[str]:

@@ -179,6 +179,25 @@ def parse_value(key: str, text: str) -> Any:
     return text if wants_text and not isinstance(value, str) else value
 
 
+def parse_values(key: str, text: str) -> list[Any]:
+    """Read several values of the command line: a TOML array, or values separated by commas.
+
+    Raises
+    ------
+    UsageError
+        If the array is empty.
+    """
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return [parse_value(key, part.strip()) for part in text.split(",")]
+    if not isinstance(value, list):
+        return [parse_value(key, text)]
+    if not value:
+        raise UsageError(f"{key} is an empty list.", "Give at least one value.")
+    return value
+
+
 def flatten(tables: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
     """Yield nested tables as dotted keys with their values."""
     for name, value in tables.items():
