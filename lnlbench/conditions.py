@@ -5,8 +5,10 @@ Within an axis, values are alternatives; several axes must all hold.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lnlbench.errors import UsageError, suggest
 from lnlbench.spec import NOISE_TYPES, NoiseSpec, portable_reference
@@ -17,6 +19,9 @@ AXES = ("dataset", "noise", "rate", "backbone", "tuning", "method", "seed")
 MAX_TRIALS = 100_000
 
 Condition = Mapping[str, frozenset[str]]
+
+# What a row of the grid sets for a trial, as pairs of key and value, the value as text.
+Variant = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Point:
         Without the options of its type.
     tuning, method : str
     seed : int
+    variant : tuple of (key, text)
+        What the trial's row sets; each key is an axis too.
     """
 
     dataset: str
@@ -39,6 +46,7 @@ class Point:
     tuning: str
     method: str
     seed: int
+    variant: Variant = ()
 
     def values(self, axis: str) -> frozenset[str]:
         """Return all ways to name this point's place on an axis."""
@@ -50,8 +58,10 @@ class Point:
                 return frozenset((self.noise.label, self.noise.type))
             case "rate":
                 return frozenset((f"{self.noise.rate:g}",))
-            case _:
+            case "tuning" | "method" | "seed":
                 return frozenset((str(getattr(self, axis)),))
+            case _:
+                return frozenset(text for key, text in self.variant if key == axis)
 
     def matches(self, condition: Condition) -> bool:
         """Whether the point is one that the condition means."""
@@ -66,7 +76,8 @@ def condition(where: Mapping[str, Iterable[str]], known: Mapping[str, frozenset[
     where : mapping of axis to values
         As written: ``symmetric-0.60`` and ``0-2`` (seeds) are understood.
     known : mapping of axis to values
-        What the grid has; anything else is a mistake of the user's.
+        What the grid has; anything else is a mistake of the user's. The keys that its rows set
+        are axes as well.
 
     Raises
     ------
@@ -75,8 +86,8 @@ def condition(where: Mapping[str, Iterable[str]], known: Mapping[str, frozenset[
     """
     result: dict[str, frozenset[str]] = {}
     for axis, values in where.items():
-        if axis not in AXES:
-            raise UsageError(f"There is no axis '{axis}' to filter on.", suggest(axis, AXES))
+        if axis not in known:
+            raise UsageError(f"There is no axis '{axis}' to filter on.", suggest(axis, known))
         wanted = frozenset(name for value in values for name in _normalise(axis, value))
         for value in sorted(wanted - known[axis]):
             raise UsageError(f"The grid has no {axis} '{value}'.", suggest(value, known[axis]))
@@ -85,6 +96,8 @@ def condition(where: Mapping[str, Iterable[str]], known: Mapping[str, frozenset[
 
 
 def _normalise(axis: str, value: str) -> tuple[str, ...]:
+    if axis not in AXES:
+        return (value_text(value),)
     if axis == "seed":
         return tuple(str(seed) for seed in parse_seeds(value))
     try:
@@ -95,6 +108,22 @@ def _normalise(axis: str, value: str) -> tuple[str, ...]:
     except (ValueError, UsageError):
         pass  # not a value of this axis: reported as unknown, with the grid's own values
     return (value,)
+
+
+def value_text(value: Any) -> str:
+    """Return a setting's value as text; two texts are equal if the values are.
+
+    Numbers are written in one way, so that ``0.50``, ``0.5`` and ``5e-1`` are the same.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value, default=str)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lnlbench.conditions import Condition, condition, parse_seeds
-from lnlbench.errors import GridError, UsageError, suggest
-from lnlbench.grid import Exclude, Grid, Override, Row, check_tuning
-from lnlbench.settings import Origin, Setting, check_value, flatten, resolve_key
+from lnlbench.conditions import AXES, Condition, condition, parse_seeds, value_text
+from lnlbench.errors import UsageError, suggest
+from lnlbench.grid import Exclude, Grid, Override, check_tuning
+from lnlbench.hyperparameters import Hyperparameters, read_hyperparameters
+from lnlbench.registry import find_hyperparameters
+from lnlbench.rows import Row
+from lnlbench.settings import Setting, check_value, flatten, resolve_key
 from lnlbench.spec import NoiseSpec
-from lnlbench.toml_lines import key_lines
+from lnlbench.toml_file import TomlFile
 
 SCHEMA = 1
 
 SETTING_TABLES = ("dataset_options", "backbone_options", "noise_options", "lp", "fft", "lp-fft", "methods")
 KEYS = (
     *("schema", "title", "description", "seeds", "dataset", "backbone", "noise", "precision", "rows"),
-    *SETTING_TABLES,
-    *("override", "exclude", "table"),
+    *("hyperparameters", *SETTING_TABLES),
+    *("override", "exclude", "table", "figure"),
 )
 TABLE_KEYS = ("groups", "rows", "columns", "metric", "extra", "caption")
 
@@ -39,50 +39,18 @@ def read_grid(path: Path) -> Grid:
     Raises
     ------
     GridError
-        If the file cannot be read, or a key or a value in it is wrong; the message starts with
-        ``file:line``.
+        If the file, or the hyperparameter file that it names, cannot be read, or a key or a value in
+        it is wrong; the message starts with ``file:line``.
     """
-    try:
-        content = path.read_bytes()
-        text = content.decode()
-    except OSError as error:
-        raise GridError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise GridError(f"{path}: is not UTF-8 text.", "Save it as UTF-8.") from error
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        where = f"{path}:{line[1] if line else len(text.splitlines())}"
-        raise GridError(f"{where}: is not TOML: {error}.", "See https://toml.io.") from error
-    return _Reader(path, document, key_lines(text)).grid(hashlib.sha256(content).hexdigest())
+    return _Reader(path).grid()
 
 
-class _Reader:
+class _Reader(TomlFile):
     """One file on its way to a grid."""
 
-    def __init__(self, path: Path, document: dict[str, Any], lines: Mapping[str, int]) -> None:
-        self.path = path
-        self.document = document
-        self.lines = lines
-
-    def at(self, key: str) -> Origin:
-        """The line of a key; of what it is missing from, if it is missing."""
-        line = self.lines.get(key) or self.lines.get(f"{key}[0]")
-        while line is None and key:
-            key = key.rpartition(".")[0]
-            line = self.lines.get(key)
-        return Origin(f"{self.path}:{line or 1}", in_file=True)
-
-    def grid(self, sha256: str) -> Grid:
+    def grid(self) -> Grid:
         self.known_keys(self.document, KEYS)
-        schema = self.document.get("schema")
-        if schema != SCHEMA:
-            with self.at("schema").locating():
-                given = "missing" if schema is None else repr(schema)
-                raise UsageError(
-                    f"schema is {given}; this version reads {SCHEMA}.", f"Write schema = {SCHEMA}."
-                )
+        self.check_schema(SCHEMA)
         noise = self.texts("noise")
         with self.at("noise").locating():
             for text in noise:
@@ -92,7 +60,7 @@ class _Reader:
             title=self.text("title", self.path.stem),
             description=self.text("description", ""),
             path=self.path,
-            sha256=sha256,
+            sha256=self.sha256,
             datasets=self.texts("dataset"),
             backbones=self.texts("backbone"),
             noise=noise,
@@ -100,59 +68,52 @@ class _Reader:
             seeds=self.seeds(),
             settings=self.settings(),
             origins={axis: self.at(axis) for axis in ("dataset", "backbone", "noise")},
-            table=self.table(),
+            hyperparameters=self.hyperparameters(),
+            table=self.layout(),
+            figure=self.table("figure"),
         )
         known = grid.axis_values()
         overrides = tuple(self.override(*item, known) for item in self.tables("override"))
         excludes = tuple(self.exclude(*item, known) for item in self.tables("exclude"))
         return replace(grid, overrides=overrides, excludes=excludes)
 
-    def known_keys(self, table: Iterable[str], keys: tuple[str, ...], parent: str = "") -> None:
-        for name in table:
-            if name not in keys:
-                with self.at(f"{parent}{name}").locating():
-                    raise UsageError(f"Unknown key '{name}'.", suggest(name, keys))
-
-    def text(self, key: str, default: str) -> str:
-        value = self.document.get(key, default)
-        if not isinstance(value, str):
-            with self.at(key).locating():
-                raise UsageError(f"{key} must be a text.")
-        return value
-
-    def texts(self, key: str, table: Mapping[str, Any] | None = None, parent: str = "") -> tuple[str, ...]:
-        """One text or a list of texts; must not be empty."""
-        value = (self.document if table is None else table).get(key)
-        values = [value] if isinstance(value, str) else value
-        with self.at(f"{parent}{key}").locating():
-            if value is None:
-                raise UsageError(f"{key} is missing.", f'Add {key} = "…".')
-            if not isinstance(values, list) or not values:
-                raise UsageError(f"{key} must be a text or a list of texts.")
-            if not all(isinstance(item, str) and item for item in values):
-                raise UsageError(f"{key} must be a text or a list of texts.")
-        return tuple(dict.fromkeys(values))
-
-    def tables(self, key: str) -> list[tuple[str, dict[str, Any]]]:
-        """An array of tables, each with its path."""
-        value = self.document.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            with self.at(key).locating():
-                raise UsageError(f"{key} must be an array of tables.", f"Write [[{key}]].")
-        return [(f"{key}[{index}]", item) for index, item in enumerate(value)]
+    def hyperparameters(self) -> Hyperparameters | None:
+        if "hyperparameters" not in self.document:
+            return None
+        with self.at("hyperparameters").locating():
+            path = find_hyperparameters(self.text("hyperparameters", ""), self.path.parent)
+        return read_hyperparameters(path)  # whose mistakes are in a place of their own
 
     def rows(self) -> tuple[Row, ...]:
         rows = []
         for path, table in self.tables("rows"):
-            self.known_keys(table, ("tuning", "method"), f"{path}.")
+            self.known_keys(table, ("tuning", "method", "set"), f"{path}.")
             methods = self.texts("method", table, f"{path}.")
+            sets = self.sets(path, table, methods)
             for tuning in self.texts("tuning", table, f"{path}."):
                 with self.at(f"{path}.tuning").locating():
-                    rows.append(Row(check_tuning(tuning), methods, self.at(f"{path}.method")))
+                    rows.append(Row(check_tuning(tuning), methods, self.at(f"{path}.method"), sets))
         if not rows:
             with self.at("rows").locating():
                 raise UsageError("The grid has no rows.", "Add [[rows]] with a tuning and a method.")
         return tuple(rows)
+
+    def sets(
+        self, path: str, table: dict[str, Any], methods: tuple[str, ...]
+    ) -> dict[str, tuple[Setting, ...]]:
+        """Read what a row sets; a list is several values, each for trials of its own."""
+        sets: dict[str, tuple[Setting, ...]] = {}
+        for name, value in flatten(self.table("set", table, f"{path}.")):
+            origin = self.at(f"{path}.set.{name}")
+            with origin.locating():
+                key = resolve_key(name)
+                if key.startswith("methods.") and (method := key.split(".")[1]) not in methods:
+                    raise UsageError(f"The row has no method '{method}'.", suggest(method, methods))
+                values = value if isinstance(value, list) else [value]
+                if not values:
+                    raise UsageError(f"{key} is an empty list.", "Give at least one value.")
+                sets[key] = tuple(Setting(check_value(key, item), origin) for item in values)
+        return sets
 
     def seeds(self) -> tuple[int, ...]:
         value = self.document.get("seeds", [0])
@@ -205,13 +166,10 @@ class _Reader:
         with self.at(f"{path}.where").locating():
             if not isinstance(where, dict) or not where:
                 raise UsageError("It says of no trial that it is meant.", 'Add where = { method = "…" }.')
-            return condition({axis: _as_texts(axis, value) for axis, value in where.items()}, known)
+            return condition({axis: _as_texts(axis, value) for axis, value in flatten(where)}, known)
 
-    def table(self) -> dict[str, Any]:
-        table = self.document.get("table", {})
-        if not isinstance(table, dict):
-            with self.at("table").locating():
-                raise UsageError("table must be a table.", "Write [table].")
+    def layout(self) -> dict[str, Any]:
+        table = self.table("table")
         self.known_keys(table, TABLE_KEYS, "table.")
         for key in table:
             self.texts(key, table, "table.")
@@ -220,6 +178,7 @@ class _Reader:
 
 def _as_texts(axis: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    if not all(type(item) in (str, int, float) for item in values):
+    allowed = (str, int, float) if axis in AXES else (str, int, float, bool)
+    if not all(type(item) in allowed for item in values):
         raise UsageError(f"{axis} must be a text, a number or a list of these.")
-    return [item if isinstance(item, str) else f"{item:g}" for item in values]
+    return [item if isinstance(item, str) else value_text(item) for item in values]

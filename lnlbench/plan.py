@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lnlbench.conditions import Condition, Point, condition
 from lnlbench.errors import LnlbenchError, NothingSelectedError, UsageError, suggest
 from lnlbench.filters import parse_where
-from lnlbench.grid import Grid, Row, with_changes
+from lnlbench.grid import Grid, with_changes
 from lnlbench.grid_file import read_grid
 from lnlbench.registry import backbones, datasets, find_grid, methods
 from lnlbench.settings import Origin, Setting, options_under, phase_spec
@@ -47,13 +47,14 @@ class Plan:
     Attributes
     ----------
     grid, title : str
-    table : dict
-        Layout of the table, as in the grid file.
+    table, figure : dict
+        Layouts of the table and the figure, as in the grid file.
     planned : tuple of PlannedTrial
         Skipped trials included.
     source : dict
         ``path`` (name of the grid's file), ``sha256`` of its content, and ``overrides``, the
-        options of the command line that changed it.
+        options of the command line that changed it. Where the grid has them, ``hyperparameters``:
+        ``name`` and ``sha256`` of that file, and the planned backbones that it is ``without``.
     """
 
     grid: str
@@ -61,6 +62,7 @@ class Plan:
     table: Mapping[str, Any]
     planned: tuple[PlannedTrial, ...]
     source: Mapping[str, Any] = field(default_factory=dict)
+    figure: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as a JSON value, readable by :meth:`from_dict`."""
@@ -72,6 +74,7 @@ class Plan:
             "grid": self.grid,
             "title": self.title,
             "table": dict(self.table),
+            "figure": dict(self.figure),
             "trials": trials,
             "source": dict(self.source),
         }
@@ -82,7 +85,9 @@ class Plan:
         planned = tuple(
             PlannedTrial(TrialSpec.from_dict(trial["spec"]), trial["skip"]) for trial in value["trials"]
         )
-        return cls(value["grid"], value["title"], value["table"], planned, value["source"])
+        return cls(
+            value["grid"], value["title"], value["table"], planned, value["source"], value.get("figure", {})
+        )
 
 
 def plan(
@@ -133,8 +138,21 @@ def plan(
         title=grid.title,
         table=grid.table,
         planned=tuple(planned.values()),
-        source={"path": grid.path.name, "sha256": grid.sha256, "overrides": overrides},
+        source=_source(grid, points, overrides),
+        figure=grid.figure,
     )
+
+
+def _source(grid: Grid, points: Iterable[Point], overrides: list[str]) -> dict[str, Any]:
+    source: dict[str, Any] = {"path": grid.path.name, "sha256": grid.sha256, "overrides": overrides}
+    if (file := grid.hyperparameters) is not None:
+        names = dict.fromkeys(point.backbone for point in points)
+        source["hyperparameters"] = {
+            "name": file.name,
+            "sha256": file.sha256,
+            "without": [portable_reference(name) for name in names if not file.settings_for(name)],
+        }
+    return source
 
 
 def _wanted(grid: Grid, where: Mapping[str, Iterable[str]]) -> Condition:
@@ -178,10 +196,6 @@ class _Resolver:
     def __init__(self, grid: Grid, loaded: Mapping[str, type[Method]]) -> None:
         self.grid = grid
         self.methods = loaded
-        self.rows: dict[tuple[str, str], Row] = {}
-        for row in grid.rows:
-            for method in row.methods:
-                self.rows.setdefault((row.tuning, method), row)
 
     def trial(self, point: Point) -> PlannedTrial:
         skip = self.grid.exclusion(point)
@@ -200,7 +214,7 @@ class _Resolver:
 
     def spec(self, point: Point) -> TrialSpec:
         settings = self.grid.settings_for(point)
-        with self.rows[point.tuning, point.method].origin.locating():
+        with self.grid.cell_of(point).origin.locating():
             phases = tuple(phase_spec(settings, point.tuning, kind) for kind in TUNING_MODES[point.tuning])
         noise_options = options_under(settings, f"noise_options.{point.noise.type}")
         precision = {"precision": settings["precision"].value} if "precision" in settings else {}

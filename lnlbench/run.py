@@ -180,8 +180,8 @@ def extract_features(
 def merge_plans(old: Mapping[str, Any] | None, new: Plan) -> dict[str, Any]:
     """Return the plan to store: the new one, with what was asked for before.
 
-    Runs of one grid that differ in ``--where`` or ``--seeds`` add up; another grid file or other
-    ``--set`` values are another comparison, and start afresh.
+    Runs of one grid that differ in ``--where`` or ``--seeds`` add up; another grid file, another
+    hyperparameter file or other ``--set`` values are another comparison, and start afresh.
     """
     value = new.to_dict()
     if old is None:
@@ -189,7 +189,7 @@ def merge_plans(old: Mapping[str, Any] | None, new: Plan) -> dict[str, Any]:
 
     def identity(source: Mapping[str, Any]) -> tuple[Any, ...]:
         sets = [text for text in source["overrides"] if text.startswith("--set")]
-        return source["sha256"], tuple(sets)
+        return source["sha256"], source.get("hyperparameters", {}).get("sha256"), tuple(sets)
 
     if identity(old["source"]) != identity(value["source"]):
         return value
