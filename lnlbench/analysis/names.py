@@ -87,3 +87,9 @@ def axis_label(axis: str) -> str:
         return head.replace("_", " ")
     name = SETTINGS.get(name, name.replace("_", " "))
     return f"{AXES[head]} {name}" if head in AXES else name
+
+
+def describe(axis: str, value: object) -> str:
+    """Return a value with its axis where the value alone says nothing, as in ``τ = 0.6``."""
+    text = display(axis, value)
+    return text if axis in VALUES or axis in ("noise_label", "noise") else f"{axis_label(axis)} = {text}"

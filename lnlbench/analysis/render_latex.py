@@ -70,21 +70,18 @@ def render_latex(table: Table) -> str:
     columns = max(len(block.columns) for block in table.blocks)
     lines += [r"\sbox0{%", rf"\begin{{tabular}}{{{'l' * len(table.stub)}{'r' * columns}}}", r"\toprule"]
     # As in the paper, headings that all blocks share stand above the first one only.
-    longest = max((block.headings for block in table.blocks), key=len)
-    shared = len(table.blocks) > 1 and all(
-        block.headings == longest[: len(block.columns)] for block in table.blocks
-    )
+    blocks = table.blocks
+    longest = max((block.headings for block in blocks), key=len)
+    shared = len(blocks) > 1 and all(block.headings == longest[: len(block.columns)] for block in blocks)
     if shared:
         lines += _heading_lines(table, longest)
-    for block in table.blocks:
-        if block is not table.blocks[0] or shared:
+    for number, block in enumerate(blocks):
+        if number > 0 or shared:
             lines.append(r"\midrule")
         if table.grouped:
             lines += _group_lines(table, block)
         if not shared:
-            lines += _heading_lines(table, block.headings)
-        if not shared or not table.grouped:
-            lines.append(r"\midrule")
+            lines += [*_heading_lines(table, block.headings), r"\midrule"]
         lines += _body_lines(table, block)
     lines += [r"\bottomrule", r"\end{tabular}}%", _FITTED]
     if table.footnotes:

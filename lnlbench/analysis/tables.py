@@ -13,7 +13,7 @@ from lnlbench.analysis.axes import Key, Trial, check_parameters, in_order, is_ch
 from lnlbench.analysis.caption import provenance, table_caption
 from lnlbench.analysis.cells import NO_REFERENCE, Cell, Draft, Value, draft_cell, mark_best
 from lnlbench.analysis.layout import METRIC, Layout, Measure, heading_of
-from lnlbench.analysis.names import axis_label, clean, display
+from lnlbench.analysis.names import axis_label, clean, describe, display
 from lnlbench.analysis.quantities import label_of, quantity
 from lnlbench.analysis.stats import summarise
 from lnlbench.analysis.trials import trials_of
@@ -191,7 +191,7 @@ def build_table(frame: pd.DataFrame, layout: Mapping[str, Any] | None = None) ->
     grid: list[list[Draft]] = [[] for _ in rows]
     for group in groups:
         mine = [column for column in columns if (group, column) in present]
-        titles = _group_title(shape, groups, group), ", ".join(map(display, shape.groups, group))
+        titles = _group_title(shape, groups, group), ", ".join(map(describe, shape.groups, group))
         headings += [Column(titles[0], *_column_titles(shape, column), titles[1]) for column in mine]
         headings += [
             Column(titles[0], quantity(name).label, "", titles[1], extra=True) for name in shape.extra
@@ -239,7 +239,7 @@ def _problem(shape: Layout, place: Place) -> Key:
 def _column_titles(shape: Layout, column: Key) -> tuple[str, str]:
     """Return label and sublabel of a column."""
     axes = zip(shape.columns, column, strict=True)
-    label = ", ".join(display(axis, value) for axis, value in axes if axis != METRIC)
+    label = ", ".join(describe(axis, value) for axis, value in axes if axis != METRIC)
     if METRIC in shape.rows:
         return label, ""
     numbers = label_of(_measure(shape, ("",) * len(shape.rows), column))
@@ -249,7 +249,7 @@ def _column_titles(shape: Layout, column: Key) -> tuple[str, str]:
 def _group_title(shape: Layout, groups: Sequence[Key], group: Key) -> str:
     """Name a group by what it does not share with all others; the caption has the rest."""
     differing = [position for position in range(len(group)) if len({key[position] for key in groups}) > 1]
-    return ", ".join(display(shape.groups[position], group[position]) for position in differing)
+    return ", ".join(describe(shape.groups[position], group[position]) for position in differing)
 
 
 def _heading(axis: str) -> str:
