@@ -19,13 +19,16 @@ from lnlbench.toml_file import TomlFile
 
 SCHEMA = 1
 
-SETTING_TABLES = ("dataset_options", "backbone_options", "noise_options", "lp", "fft", "lp-fft", "methods")
+SETTING_TABLES = (
+    *("dataset_options", "backbone_options", "noise_options", "lp", "fft", "lp-fft", "methods"),
+    "embedding",
+)
 KEYS = (
     *("schema", "title", "description", "seeds", "dataset", "backbone", "noise", "precision", "rows"),
     *("hyperparameters", *SETTING_TABLES),
     *("override", "exclude", "table", "figure"),
 )
-TABLE_KEYS = ("groups", "rows", "columns", "metric", "extra", "caption")
+TABLE_KEYS = ("groups", "rows", "columns", "metric", "extra", "caption", "groups_per_block")
 
 
 def read_grid(path: Path) -> Grid:
@@ -172,7 +175,8 @@ class _Reader(TomlFile):
         table = self.table("table")
         self.known_keys(table, TABLE_KEYS, "table.")
         for key in table:
-            self.texts(key, table, "table.")
+            if key != "groups_per_block":
+                self.texts(key, table, "table.")
         return table
 
 

@@ -21,6 +21,7 @@ from lnlbench.data.features import CachedFeatures, View
 from lnlbench.data.inputs import FeatureInputs, Inputs
 from lnlbench.data.source import Dataset
 from lnlbench.data.split import split_validation
+from lnlbench.embedding import choose_sample, embed
 from lnlbench.environment import describe_environment
 from lnlbench.errors import LnlbenchError, TrialError, UsageError
 from lnlbench.ledger import Ledger
@@ -102,6 +103,8 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
             declined = method_class.supports(spec)
             if isinstance(declined, Skip):
                 raise UsageError(f"{spec.method.name} declines this trial: {declined.reason}.")
+            # Now and not when it is needed: what cannot be mapped shall not be trained first.
+            sample = choose_sample(spec.embedding, problem.dataset) if spec.embedding else None
             method = method_class.create(spec.method)
             model = Model(spec, workspace, problem, ledger)
             method.setup(Task(problem.train_labels, problem.classes, workspace.device, model.network))
@@ -144,6 +147,20 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
                 history.append(entry)
             for event, times in phase.events.items():
                 events[event] = events.get(event, 0) + times
+        maps = None
+        if spec.embedding is not None and sample is not None and model.backbone is not None:
+            with clocks("embedding"):
+                dataset, execution = problem.dataset, model.execution
+                maps = embed(
+                    spec.embedding,
+                    sample,
+                    workspace.image_inputs(dataset, dataset.test, sample.rows, model.backbone, execution),
+                    backbone=model.backbone,
+                    network=model.networks[0],
+                    execution=execution,
+                    device=workspace.device,
+                    ledger=ledger,
+                )
     selections = [entry["selection"] for entry in history if "selection" in entry]
     return Record(
         spec,
@@ -181,6 +198,7 @@ def run_trial(spec: TrialSpec, workspace: Workspace) -> Record:
         },
         environment=describe_environment(),
         plugin={**code, "backbone": model.fingerprint},
+        embedding=maps,
         started=started,
         finished=_now(),
     )

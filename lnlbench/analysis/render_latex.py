@@ -68,6 +68,7 @@ def render_latex(table: Table) -> str:
     if any(YES in labels for labels in table.rows):
         lines.append(_TICK)
     columns = max(len(block.columns) for block in table.blocks)
+    lines.append(r"\par\medskip")
     lines += [r"\sbox0{%", rf"\begin{{tabular}}{{{'l' * len(table.stub)}{'r' * columns}}}", r"\toprule"]
     # As in the paper, headings that all blocks share stand above the first one only.
     blocks = table.blocks
