@@ -18,6 +18,7 @@ VERBS = {
     "run": ("run", "Run a grid, or continue it."),
     "status": ("status", "Show what is done, what failed and why."),
     "table": ("table", "Make the table of a grid from its records."),
+    "plot": ("plot", "Draw the figure of a grid from its records."),
     "export": ("export", "Write all trials as CSV or Parquet."),
     "list": ("list_", "List grids, methods, backbones, data sets or noise."),
     "check": ("check", "Check that a method keeps the rules of the suite."),
