@@ -19,7 +19,10 @@ from lnlbench.toml_file import TomlFile
 
 SCHEMA = 1
 
-SETTING_TABLES = ("dataset_options", "backbone_options", "noise_options", "lp", "fft", "lp-fft", "methods")
+SETTING_TABLES = (
+    *("dataset_options", "backbone_options", "noise_options", "lp", "fft", "lp-fft", "methods"),
+    "embedding",
+)
 KEYS = (
     *("schema", "title", "description", "seeds", "dataset", "backbone", "noise", "precision", "rows"),
     *("hyperparameters", *SETTING_TABLES),

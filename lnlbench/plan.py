@@ -20,6 +20,7 @@ from lnlbench.settings import Origin, Setting, options_under, phase_spec
 from lnlbench.spec import (
     BackboneSpec,
     DatasetSpec,
+    EmbeddingSpec,
     MethodSpec,
     TrialSpec,
     freeze_options,
@@ -226,6 +227,7 @@ class _Resolver:
             method=_method_spec(self.methods[point.method], point, settings),
             seed=point.seed,
             phases=phases,
+            embedding=_embedding_spec(point.dataset, settings),
             **precision,
         )
 
@@ -237,6 +239,30 @@ def _backbone_spec(name: str, options: Mapping[str, Any]) -> BackboneSpec:
         **{key: value for key, value in options.items() if key in own},
         options=freeze_options({key: value for key, value in options.items() if key not in own}),
     )
+
+
+def _embedding_spec(dataset: str, settings: Mapping[str, Setting]) -> EmbeddingSpec | None:
+    given = options_under(settings, "embedding")
+    if not given:
+        return None
+    if "samples" not in given:
+        with settings[f"embedding.{next(iter(given))}"].origin.locating():
+            raise UsageError("embedding.samples is not given.", "Add --set embedding.samples=1000.")
+    if given["samples"] is None:
+        return None
+    with settings["embedding.samples"].origin.locating():
+        if split_reference(dataset)[0] == "features":
+            raise UsageError(
+                f"'{dataset}' holds features, and an embedding needs images.",
+                "Add --set embedding.samples=none.",
+            )
+        spec = EmbeddingSpec(**given)
+        if spec.perplexity >= spec.samples:
+            raise UsageError(
+                f"embedding.perplexity is {spec.perplexity:g}; it must be below the {spec.samples} samples.",
+                "Raise embedding.samples, or lower the perplexity.",
+            )
+    return spec
 
 
 def _method_spec(method: type[Method], point: Point, settings: Mapping[str, Setting]) -> MethodSpec:

@@ -64,6 +64,9 @@ class Record:
         Commit, versions, hardware.
     plugin : dict
         ``origin`` and ``fingerprint`` of the method's code; backbone's fingerprint.
+    embedding : dict or None
+        Maps of test features, where the spec asks for them: ``labels``, ``classes``, ``before``,
+        ``after``, ``settings``; see :func:`lnlbench.embedding.embed`.
     started, finished : str
         UTC, ISO 8601.
     error : dict or None
@@ -83,6 +86,7 @@ class Record:
     execution: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     plugin: dict[str, Any] = field(default_factory=dict)
+    embedding: dict[str, Any] | None = None
     started: str = ""
     finished: str = ""
     error: dict[str, Any] | None = None

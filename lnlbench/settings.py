@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from lnlbench.errors import GridError, LnlbenchError, UsageError, suggest
-from lnlbench.spec import NOISE_TYPES, PRECISIONS, BackboneSpec, DatasetSpec, PhaseSpec, one_of
+from lnlbench.spec import (
+    NOISE_TYPES,
+    PRECISIONS,
+    BackboneSpec,
+    DatasetSpec,
+    EmbeddingSpec,
+    PhaseSpec,
+    one_of,
+)
 
 # Axes of a grid; `--set` replaces them as a whole.
 AXES = ("dataset", "backbone", "noise", "tuning", "method", "seeds")
@@ -68,12 +76,20 @@ def _keys() -> dict[str, tuple[Any, Callable[[Any], object]]]:
         for name, annotation in get_type_hints(spec).items():
             if name not in ("name", "options"):
                 keys[f"{prefix}.{name}"] = (annotation, probe(spec, name, name="probe"))
+    for name, annotation in get_type_hints(EmbeddingSpec).items():
+        # "none" turns the embedding off again.
+        kind = annotation | None if name == "samples" else annotation
+        keys[f"embedding.{name}"] = (kind, _unless_none(probe(EmbeddingSpec, name, samples=2)))
     for prefix in PHASES:
         kind = prefix.rpartition(".")[2]
         for name, annotation in get_type_hints(PhaseSpec).items():
             if name != "kind" and ONE_PHASE_ONLY.get(name, kind) == kind:
                 keys[f"{prefix}.{name}"] = (annotation, probe(PhaseSpec, name, kind=kind, epochs=1))
     return keys
+
+
+def _unless_none(probe: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda value: None if value is None else probe(value)
 
 
 KEYS = _keys()

@@ -279,6 +279,33 @@ class MethodSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingSpec:
+    """Maps of test features before and after training, by t-SNE; see :mod:`lnlbench.embedding`.
+
+    Attributes
+    ----------
+    samples : int
+        Test images, equally many of each class.
+    classes : int or None
+        How many classes are shown, drawn at random; None shows all.
+    perplexity : float
+        Of t-SNE; must be below the number of samples. Default 30.
+    """
+
+    samples: int
+    classes: int | None = None
+    perplexity: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise UsageError(f"embedding.samples is {self.samples}; it must be at least 2.")
+        if self.classes is not None and self.classes < 1:
+            raise UsageError(f"embedding.classes is {self.classes}; it must be at least 1.")
+        if not self.perplexity > 0.0:
+            raise UsageError(f"embedding.perplexity is {self.perplexity:g}; it must be positive.")
+
+
+@dataclass(frozen=True, slots=True)
 class TrialSpec:
     """One trial.
 
@@ -289,6 +316,8 @@ class TrialSpec:
         The tuning mode with its budget; see :mod:`lnlbench.tuning`.
     precision : {"auto", "fp32", "bf16"}
         ``auto`` lets a short calibration choose; the record says what it chose.
+    embedding : EmbeddingSpec or None
+        None maps no features.
     """
 
     dataset: DatasetSpec
@@ -299,6 +328,7 @@ class TrialSpec:
     seed: int
     phases: tuple[PhaseSpec, ...]
     precision: str = "auto"
+    embedding: EmbeddingSpec | None = None
 
     def __post_init__(self) -> None:
         one_of(self.precision, PRECISIONS, "precision")
@@ -335,6 +365,7 @@ class TrialSpec:
             seed=value["seed"],
             phases=tuple(_build(PhaseSpec, phase) for phase in value["phases"]),
             precision=value["precision"],
+            embedding=EmbeddingSpec(**value["embedding"]) if value.get("embedding") else None,
         )
 
     def describe(self) -> str:
@@ -416,6 +447,7 @@ __all__ = [
     "WEIGHTS",
     "BackboneSpec",
     "DatasetSpec",
+    "EmbeddingSpec",
     "MethodSpec",
     "NoiseSpec",
     "Options",

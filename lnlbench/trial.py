@@ -17,6 +17,7 @@ from lnlbench.allocator import return_freed_memory
 from lnlbench.api import Method, Skip, Task
 from lnlbench.checkpoint import Checkpoints
 from lnlbench.data.inputs import FeatureInputs, Inputs, in_order
+from lnlbench.embedding import choose_sample, embed
 from lnlbench.environment import describe_environment
 from lnlbench.errors import LnlbenchError, TrialError, UsageError
 from lnlbench.ledger import Ledger
@@ -182,6 +183,8 @@ class Trial:
             declined = method_class.supports(spec)
             if isinstance(declined, Skip):
                 raise UsageError(f"{spec.method.name} declines this trial: {declined.reason}.")
+            # Now and not when it is needed: what cannot be mapped shall not be trained first.
+            self._sample = choose_sample(spec.embedding, self.problem.dataset) if spec.embedding else None
             features = self.problem.dataset.train.features
             self.model = Model(
                 spec.backbone,
@@ -329,8 +332,27 @@ class Trial:
         self.started = saved["started"]
         self._continued = list(saved["continued"])
 
+    def _embed(self) -> dict[str, Any] | None:
+        """Return the maps of test features, where the spec asks for them."""
+        backbone, sample = self.model.backbone, self._sample
+        if self.spec.embedding is None or sample is None or backbone is None:
+            return None
+        dataset, execution = self.problem.dataset, self.model.execution
+        with self.clocks("embedding"):
+            return embed(
+                self.spec.embedding,
+                sample,
+                self.workspace.image_inputs(dataset, dataset.test, sample.rows, backbone, execution),
+                backbone=backbone,
+                network=self.model.networks[0],
+                execution=execution,
+                device=self.workspace.device,
+                ledger=self.ledger,
+            )
+
     def record(self) -> Record:
         """Return the record of a trial whose epochs have all been run."""
+        embedding = self._embed()
         problem, execution, setting = self.problem, self.model.execution, self.workspace.setting
         selections = [entry["selection"] for entry in self.history if "selection" in entry]
         return Record(
@@ -372,6 +394,7 @@ class Trial:
             },
             environment=describe_environment(),
             plugin={**self._code, "backbone": self.model.fingerprint},
+            embedding=embedding,
             started=self.started,
             finished=_now(),
         )

@@ -22,16 +22,18 @@ def make_spec(
     noise: str = "symmetric-0.6",
     seed: int = 0,
     dataset: str = "digits",
+    backbone: str = "efficientnet_lite0",
+    phases: tuple[PhaseSpec, ...] | None = None,
     **method_fields: Any,
 ) -> TrialSpec:
     return TrialSpec(
         dataset=DatasetSpec(dataset),
         noise=NoiseSpec.parse(noise),
-        backbone=BackboneSpec("efficientnet_lite0"),
+        backbone=BackboneSpec(backbone),
         tuning=tuning,
         method=MethodSpec(method, **method_fields),
         seed=seed,
-        phases=PHASES[tuning],
+        phases=phases or PHASES[tuning],
     )
 
 

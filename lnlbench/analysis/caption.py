@@ -1,21 +1,17 @@
-"""What must be said about a table for its numbers to mean something."""
+"""What must be said about a table or a figure for its numbers to mean something."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from lnlbench.analysis.axes import Trial, is_choice, value_of
 from lnlbench.analysis.cells import Draft
-from lnlbench.analysis.layout import Layout, Trial
-from lnlbench.analysis.names import clean
+from lnlbench.analysis.layout import METRIC, Layout
+from lnlbench.analysis.names import axis_label, clean, display
+from lnlbench.analysis.protocol import describe_protocol
+from lnlbench.analysis.quantities import quantity
 from lnlbench.analysis.stats import CONFIDENCE
-
-_MEANING = {
-    "best": "best: at the epoch of highest validation accuracy",
-    "last": "last: after the last epoch",
-    "oracle": "oracle: highest test accuracy over the epochs, which is selected on the test set and so "
-    "is no estimate of what a method reaches",
-}
 
 
 class _Flag(NamedTuple):
@@ -70,41 +66,78 @@ def flag(drafts: Sequence[Draft]) -> list[str]:
     return sentences
 
 
-def caption(
-    layout: Layout, lead: Iterable[str], drafts: Sequence[Draft], flags: Iterable[str]
-) -> tuple[str, ...]:
-    """Return the caption's sentences.
+def lead(title: str, trials: Sequence[Trial], shown: Iterable[str]) -> list[str]:
+    """Return the first sentences of a caption: title, what all trials share, protocol.
+
+    Parameters
+    ----------
+    title : str
+    trials : sequence of Trial
+    shown : iterable of str
+        Axes whose values can be seen, and so need not be said.
+    """
+    visible = set(shown)
+    shared = []
+    for axis in ("dataset", "noise_label", "backbone"):
+        values = {value_of(trial, axis) for trial in trials}
+        if axis not in visible and len(values) == 1:
+            shared.append(display(axis, values.pop()))
+    sentences = [f"{clean(part).rstrip('.')}." for part in (title, ", ".join(shared)) if part]
+    return sentences + describe_protocol(trials)
+
+
+def table_caption(layout: Layout, trials: Sequence[Trial], drafts: Sequence[Draft]) -> tuple[str, ...]:
+    """Return the sentences of a table's caption; adds notes on single cells to their drafts.
 
     Parameters
     ----------
     layout : Layout
-    lead : iterable of str
-        Title and common properties of the whole table; empty ones are left out.
+    trials : sequence of Trial
+        All trials of the table.
     drafts : sequence of Draft
-        All cells of accuracies.
-    flags : iterable of str
-        See :func:`flag`.
+        Its cells, without extra columns.
     """
-    sentences = [f"{clean(part).rstrip('.')}." for part in lead if part]
-    meanings = "; ".join(_MEANING[metric] for metric in layout.metrics)
-    sentences.append(f"Test accuracy in percent ({meanings}).")
-    sentences += _statistics(drafts)
-    if "train_s" in layout.extra:
-        sentences.append(
-            "train: wall-clock of training without feature extraction and evaluation, "
-            f"mean over the group's columns and seeds{_machines(drafts)}."
-        )
-    if "cost" in layout.extra:
-        sentences.append(
-            "cost: passes through the backbone (a forward as 1, a backward as 2, feature extraction "
-            "included) relative to CE with FFT, mean over the group's columns."
-        )
+    flags = flag(drafts)
+    sentences = lead(layout.caption, trials, (*layout.rows, *layout.columns))
+    sentences += meanings(layout.metrics, drafts)
+    sentences.append(spread(drafts))
+    if any(value.best for draft in drafts for value in draft.values):
+        sentences.append(_marks(layout, drafts))
+    for name in layout.extra:
+        meaning = quantity(name).meaning or f"{quantity(name).label}: mean"
+        seeds = " and seeds" if name.endswith(("_s", "_min")) else ""
+        where = _machines(drafts) if seeds else ""
+        sentences.append(f"{meaning}, mean over the group's columns{seeds}{where}.")
     return (*sentences, *flags)
+
+
+def meanings(metrics: Iterable[str], drafts: Sequence[Draft]) -> list[str]:
+    """Return sentences that say what some numbers are."""
+    names = list(metrics)
+    accuracies = [quantity(name).meaning for name in names if quantity(name).accuracy]
+    sentences = [f"Test accuracy in percent ({'; '.join(accuracies)})."] if accuracies else []
+    for name in names:
+        if quantity(name).meaning and not quantity(name).accuracy:
+            where = _machines(drafts) if name.endswith(("_s", "_min")) else ""
+            sentences.append(f"{quantity(name).meaning}{where}.")
+    return sentences
+
+
+def spread(drafts: Sequence[Draft]) -> str:
+    """Return the sentence on seeds and deviations."""
+    sizes = sorted({value.summary.n for draft in drafts for value in draft.values})
+    if not sizes:
+        return "There are no results yet."
+    if sizes == [1]:
+        return "One seed per cell (n = 1), so there is no spread and nothing is said about separability."
+    n = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    text = f"Mean ± sample standard deviation (divisor n - 1) over n = {n} seeds."
+    return text + (" Cells without ± have n = 1." if sizes[0] == 1 else "")
 
 
 def provenance(drafts: Sequence[Draft], planned: Iterable[Trial]) -> tuple[tuple[str, str], ...]:
     """Return where the numbers come from, as names and values."""
-    used = [trial for draft in drafts for trial in draft.used]
+    used = list({trial["trial_id"]: trial for draft in drafts for trial in draft.used}.values())
     commits = [
         f"{trial['commit']}{' (modified)' if trial['dirty'] else ''}" for trial in used if trial["commit"]
     ]
@@ -117,23 +150,26 @@ def provenance(drafts: Sequence[Draft], planned: Iterable[Trial]) -> tuple[tuple
     )
 
 
-def _statistics(drafts: Sequence[Draft]) -> list[str]:
-    sizes = sorted({value.summary.n for draft in drafts for value in draft.values})
-    if not sizes:
-        return ["There are no results yet."]
-    if sizes == [1]:
-        spread = "One seed per cell (n = 1), so there is no spread and nothing is said about separability."
-    else:
-        n = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        spread = f"Mean ± sample standard deviation (divisor n - 1) over n = {n} seeds."
-        spread += " Cells without ± have n = 1." if sizes[0] == 1 else ""
-    marks = "The highest mean of each column is in bold"
-    if sizes != [1]:
-        marks += (
+def _marks(layout: Layout, drafts: Sequence[Draft]) -> str:
+    text = f"The highest mean {_compared(layout)} is in bold"
+    if any(value.summary.n > 1 for draft in drafts for value in draft.values):
+        text += (
             f"; underlined means are not separable from it (Welch's {CONFIDENCE:.0%} interval of the "
             "difference contains 0; only where both have n > 1)"
         )
-    return [spread, f"{marks}."]
+    return f"{text}."
+
+
+def _compared(layout: Layout) -> str:
+    """Say among which cells the best one is marked."""
+    rows = [axis for axis in layout.rows if axis != METRIC]
+    columns = [axis for axis in (*layout.columns, *layout.groups) if axis != METRIC]
+    if all(map(is_choice, rows)) and not any(map(is_choice, columns)):
+        return "of each column"
+    if not any(map(is_choice, rows)) and all(map(is_choice, layout.columns)):
+        return "of each row"
+    problem = [axis_label(axis).lower() for axis in (*rows, *columns) if not is_choice(axis)]
+    return f"for the same {' and '.join(problem)}" if problem else "of all"
 
 
 def _machines(drafts: Sequence[Draft]) -> str:

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from lnlbench.analysis.layout import Trial
+from lnlbench.analysis.axes import Trial
 from lnlbench.analysis.names import clean
+from lnlbench.analysis.quantities import quantity
 from lnlbench.analysis.stats import Summary, separable, summarise
+from lnlbench.analysis.trials import newest
 from lnlbench.record import Status
 
 NOTE_LENGTH = 200
+NO_REFERENCE = "no result of CE with FFT to compare the cost with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Value:
     ----------
     summary : Summary
     best : bool
-        Highest mean of its column.
+        Highest mean among the cells that it is compared with.
     inseparable : bool
         Not the best, and not separable from it; see :func:`lnlbench.analysis.stats.separable`.
     """
@@ -38,14 +41,17 @@ class Cell:
 
     Attributes
     ----------
+    metrics : tuple of str
+        Names of its numbers.
     values : tuple of Value
-        One per metric of the column; empty for a blank cell.
+        One per metric; empty for a blank cell.
     notes : tuple of int
         Numbers of its footnotes, from 1.
     complete : bool
         Whether every planned trial that was not skipped is in it.
     """
 
+    metrics: tuple[str, ...]
     values: tuple[Value, ...]
     notes: tuple[int, ...] = ()
     complete: bool = True
@@ -55,30 +61,38 @@ class Cell:
 class Draft:
     """A cell in the making: notes are still text, and the trials used are known."""
 
+    metrics: tuple[str, ...] = ()
     values: tuple[Value, ...] = ()
     notes: list[str] = field(default_factory=list)
     complete: bool = True
     used: list[Trial] = field(default_factory=list)
 
 
-def draft_cell(trials: Sequence[Trial], metrics: Sequence[str]) -> Draft:
+def draft_cell(trials: Sequence[Trial], metrics: tuple[str, ...]) -> Draft:
     """Summarise the trials of one cell, which differ in their seed.
 
     Trials that differ in more are never averaged: the cell stays blank and says so. Of
     trials made by different code, or from different data, only the newest kind is used.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        See :func:`lnlbench.analysis.trials.trials_of`.
+    metrics : tuple of str
+        Numbers that a trial must have to be used; may be empty.
     """
     if not trials:
-        return Draft(notes=["not in the plan"])
+        return Draft(metrics, notes=["not in the plan"])
     if len({trial["setting"] for trial in trials}) > 1:
         note = "trials with different settings meet here; separate them with --where or another axis"
-        return Draft(notes=[note], complete=False)
+        return Draft(metrics, notes=[note], complete=False)
     done = [trial for trial in trials if trial["status"] == Status.DONE]
     measured = [trial for trial in done if all(trial[metric] is not None for metric in metrics)]
-    used = _newest(measured)
-    draft = Draft(used=used)
+    used = newest(measured)
+    draft = Draft(metrics, used=used)
     reasons = Counter(_reason(trial) for trial in trials if trial["status"] != Status.DONE)
     reasons["made by older code or from other data than the rest, left out"] = len(measured) - len(used)
-    reasons[f"without a value for {' / '.join(metrics)}"] = len(done) - len(measured)
+    reasons.update(_without(trial, metrics) for trial in done if trial not in measured)
     for reason, count in reasons.items():
         if count:
             share = "" if count == len(trials) else f"{count} of {len(trials)} seeds "
@@ -92,29 +106,34 @@ def draft_cell(trials: Sequence[Trial], metrics: Sequence[str]) -> Draft:
     return draft
 
 
-def mark_best(column: Sequence[Draft]) -> None:
-    """Mark the best mean of each metric, and those not separable from it, in one column."""
-    filled = [draft for draft in column if draft.values]
+def mark_best(drafts: Sequence[Draft]) -> None:
+    """Mark the highest mean of each accuracy, and those not separable from it, in some cells.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+        Cells to compare, all of the same metrics.
+    """
+    filled = [draft for draft in drafts if draft.values]
     if len(filled) < 2:
         return
-    for metric in range(len(filled[0].values)):
-        summaries = [draft.values[metric].summary for draft in filled]
+    for position, metric in enumerate(filled[0].metrics):
+        if not quantity(metric).accuracy:
+            continue
+        summaries = [draft.values[position].summary for draft in filled]
         top = max(summaries, key=lambda summary: summary.mean)
         for draft, summary in zip(filled, summaries, strict=True):
             best = summary.mean == top.mean
             inseparable = not best and separable(top, summary) is False
-            marked = replace(draft.values[metric], best=best, inseparable=inseparable)
-            draft.values = (*draft.values[:metric], marked, *draft.values[metric + 1 :])
+            marked = replace(draft.values[position], best=best, inseparable=inseparable)
+            draft.values = (*draft.values[:position], marked, *draft.values[position + 1 :])
 
 
-def _newest(trials: Sequence[Trial]) -> list[Trial]:
-    def code(trial: Trial) -> tuple[str | None, ...]:
-        return trial["method_fingerprint"], trial["version"], trial["data_fingerprint"]
-
-    if not trials:
-        return []
-    newest = code(max(trials, key=lambda trial: trial["finished"] or ""))
-    return [trial for trial in trials if code(trial) == newest]
+def _without(trial: Trial, metrics: tuple[str, ...]) -> str:
+    missing = [metric for metric in metrics if trial[metric] is None]
+    if missing == ["cost"] and trial["cost_units"] is not None:
+        return NO_REFERENCE
+    return f"without a value for {' / '.join(metrics)}"
 
 
 def _reason(trial: Trial) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 
 from lnlbench.analysis.cells import Cell, Value
-from lnlbench.analysis.tables import Column, Table
+from lnlbench.analysis.names import NO, YES
+from lnlbench.analysis.quantities import quantity
+from lnlbench.analysis.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +30,45 @@ class Style:
     blank: str
 
 
-def format_cell(cell: Cell, column: Column, style: Style) -> str:
+def format_cell(cell: Cell, style: Style) -> str:
     """Return a cell: numbers (means marked), then references to its notes."""
-    numbers = " / ".join(_format_value(value, column, style) for value in cell.values) or style.blank
+    pairs = zip(cell.values, cell.metrics, strict=True) if cell.values else ()
+    numbers = " / ".join(_format_value(value, metric, style) for value, metric in pairs) or style.blank
     return numbers + (style.note(",".join(map(str, cell.notes))) if cell.notes else "")
 
 
-def spans(table: Table) -> list[tuple[str, int]]:
-    """Return the group headings with the number of columns under each."""
-    return [(label, len(list(part))) for label, part in groupby(column.group for column in table.columns)]
-
-
 def unrepeated(table: Table) -> list[tuple[str, ...]]:
-    """Return the row labels, with the first left out where it is that of the row above."""
+    """Return the row labels, with those left out that the row above has as well.
+
+    The last label of a row always stands, and so do ticks.
+    """
     shown: list[tuple[str, ...]] = []
-    above = None
+    above: tuple[str, ...] = ()
     for labels in table.rows:
-        shown.append(("", *labels[1:]) if len(labels) > 1 and labels[0] == above else labels)
-        above = labels[0]
+        repeated = 0
+        while repeated < len(labels) - 1 and labels[: repeated + 1] == above[: repeated + 1]:
+            repeated += 1
+        shown.append(
+            tuple(
+                "" if position < repeated and label not in (YES, NO) else label
+                for position, label in enumerate(labels)
+            )
+        )
+        above = labels
     return shown
 
 
-def _format_value(value: Value, column: Column, style: Style) -> str:
-    summary = value.summary
-    if column.extra:
-        return f"{summary.mean:.2f}" if abs(summary.mean) < 10 else f"{summary.mean:.1f}"
-    mean = f"{summary.mean:.2f}"
+def starts_block(table: Table) -> list[bool]:
+    """Tell for each row whether a rule belongs above it: the first of several labels changes."""
+    firsts = [labels[0] for labels in table.rows]
+    return [
+        number > 0 and len(table.stub) > 1 and firsts[number] != firsts[number - 1]
+        for number in range(len(firsts))
+    ]
+
+
+def _format_value(value: Value, metric: str, style: Style) -> str:
+    summary, write = value.summary, quantity(metric).write
+    mean = write(summary.mean)
     mean = style.bold(mean) if value.best else style.underline(mean) if value.inseparable else mean
-    return mean if summary.sd is None else f"{mean} {style.plus_minus} {summary.sd:.2f}"
+    return mean if summary.sd is None else f"{mean} {style.plus_minus} {write(summary.sd)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import warnings
@@ -13,7 +14,7 @@ import pandas as pd
 
 from lnlbench.analysis.stale import staleness
 from lnlbench.record import Record, Status
-from lnlbench.spec import TrialSpec
+from lnlbench.spec import BackboneSpec, DatasetSpec, TrialSpec
 from lnlbench.store import Store
 
 _TEXT, _NUMBER, _COUNT, _FLAG = "string", "float64", "Int64", "boolean"
@@ -76,6 +77,10 @@ SCHEMA: dict[str, str] = {
     "error": _TEXT,
     "noise_label": _TEXT,
     "params": _TEXT,
+    "phases": _TEXT,
+    "dataset_options": _TEXT,
+    "noise_options": _TEXT,
+    "backbone_options": _TEXT,
     "setting": _TEXT,
     "finished": _TEXT,
 }
@@ -152,6 +157,7 @@ def build_frame(plans: Mapping[str, Mapping[str, Any]], records: Iterable[Record
         samples. ``cost_units`` counts passes through the backbone, a forward as 1 and a
         backward as 2, including those that the features in use stand for (protocol,
         section 6). ``setting`` is shared by trials that differ in their seed alone.
+        ``params``, ``phases`` and the options of data set, noise and backbone are JSON.
     """
     by_id = {record.trial_id: record for record in records}
     stale = staleness(by_id.values())
@@ -212,8 +218,17 @@ def _of_spec(spec: TrialSpec) -> dict[str, Any]:
         "noise_aware": spec.method.noise_aware,
         "noise_label": spec.noise.label,
         "params": json.dumps(dict(spec.method.params)),
+        "phases": json.dumps([dataclasses.asdict(phase) for phase in spec.phases]),
+        "dataset_options": json.dumps(_without_name(spec.dataset)),
+        "noise_options": json.dumps(dict(spec.noise.options)),
+        "backbone_options": json.dumps(_without_name(spec.backbone) | dict(spec.backbone.options)),
         "setting": hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16],
     }
+
+
+def _without_name(spec: DatasetSpec | BackboneSpec) -> dict[str, Any]:
+    values = dataclasses.asdict(spec)
+    return {name: value for name, value in values.items() if name not in ("name", "options")}
 
 
 def _of_record(record: Record) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lnlbench.analysis.frame import SCHEMA
-from lnlbench.analysis.names import METRICS
+from lnlbench.analysis.axes import resolve_axis
+from lnlbench.analysis.quantities import check_quantity, quantity
 from lnlbench.errors import UsageError, suggest
 
-Trial = dict[str, Any]
+# Stands for the numbers themselves: puts each into a row or a column of its own.
+METRIC = "metric"
+
+Measure = tuple[str, ...]
 
 _DEFAULTS: dict[str, Any] = {
     "rows": ("tuning", "method"),
@@ -20,6 +22,7 @@ _DEFAULTS: dict[str, Any] = {
     "metric": "best / last",
     "extra": ("train_s",),
     "caption": "",
+    "groups_per_block": None,
 }
 
 
@@ -30,91 +33,118 @@ class Layout:
     Attributes
     ----------
     rows, columns, groups : tuple of str
-        Columns of the results frame, or ``params.NAME`` for a parameter of the method.
-        Groups stand above the columns. Trials that agree in all three share a cell.
-    metrics : tuple of {"best", "last", "oracle"}
-        What a cell shows, in order.
+        Axes, see :mod:`lnlbench.analysis.axes`; rows or columns may hold ``metric``. Groups
+        stand above the columns. Trials that agree in all three share a cell.
+    measures : tuple of tuple of str
+        What cells show: numbers that stand together in one cell, in order. Several of them
+        are told apart by the axis ``metric``.
     extra : tuple of str
-        Numbers per row and group: numeric columns of the frame, or ``cost`` (passes through
-        the backbone relative to CE with FFT in the same group).
+        Numbers per row and group, as means over the group's columns.
     caption : str
         First sentence of the caption.
+    groups_per_block : int or None
+        How many groups stand side by side, the others below; None puts all side by side.
     """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     groups: tuple[str, ...]
-    metrics: tuple[str, ...]
+    measures: tuple[Measure, ...]
     extra: tuple[str, ...]
     caption: str
+    groups_per_block: int | None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any] | None = None) -> Layout:
         """Read a layout; what it leaves out takes the default.
 
         Defaults are rows ``tuning, method``; columns ``noise``; groups ``dataset,
-        backbone``; metric ``"best / last"``; extra ``train_s``.
+        backbone``; metric ``"best / last"``; extra ``train_s``. Several metrics (a list) are
+        columns unless ``metric`` is among the rows.
 
         Raises
         ------
         UsageError
-            For an unknown key, axis, metric or extra column.
+            For an unknown key, axis or number.
         """
         values = values or {}
         for key in values:
             if key not in _DEFAULTS:
                 raise UsageError(f"Unknown key '{key}' in the table's layout.", suggest(key, _DEFAULTS))
         merged = _DEFAULTS | dict(values)
-        axes = {key: tuple(map(_axis, _listed(merged[key], key))) for key in ("rows", "columns", "groups")}
+        axes = {key: _axes(merged[key], key) for key in ("rows", "columns", "groups")}
+        measures = tuple(map(_measure, listed(merged["metric"], "metric", "a table")))
+        if not measures:
+            raise UsageError("A table needs a metric.", 'Write metric = "best / last", for example.')
+        if len(measures) > 1 and METRIC not in (*axes["rows"], *axes["columns"]):
+            axes["columns"] += (METRIC,)
         if not axes["rows"] or not axes["columns"]:
             raise UsageError(
                 "A table needs rows and columns.", 'Write rows = ["tuning", "method"], for example.'
             )
-        metrics = tuple(part.strip() for part in str(merged["metric"]).split("/"))
-        for metric in metrics:
-            if metric not in METRICS:
-                raise UsageError(f"Unknown metric '{metric}'.", suggest(metric, METRICS))
-        extra = _listed(merged["extra"], "extra")
-        numeric = [name for name, kind in SCHEMA.items() if kind in ("float64", "Int64")]
+        if METRIC in axes["rows"] and "extra" not in values:
+            merged["extra"] = ()
+        extra = listed(merged["extra"], "extra", "a table")
+        if extra and METRIC in axes["rows"]:
+            raise UsageError(
+                "A table whose rows are metrics has no extra columns.",
+                f"Add {', '.join(extra)} to its metrics and write extra = [].",
+            )
         for name in extra:
-            if name not in (*numeric, "cost"):
-                raise UsageError(
-                    f"Unknown extra column '{name}' of a table.", suggest(name, (*numeric, "cost"))
-                )
-        return cls(**axes, metrics=metrics, extra=extra, caption=str(merged["caption"]))
+            check_quantity(name, "extra column")
+        return cls(
+            **axes,
+            measures=measures,
+            extra=extra,
+            caption=str(merged["caption"]),
+            groups_per_block=_count(merged["groups_per_block"]),
+        )
 
-    def row_of(self, trial: Trial) -> tuple[Any, ...]:
-        """Return the row key of a trial."""
-        return tuple(value_of(trial, axis) for axis in self.rows)
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """All axes but ``metric``."""
+        return tuple(axis for axis in (*self.rows, *self.columns, *self.groups) if axis != METRIC)
 
-    def group_of(self, trial: Trial) -> tuple[Any, ...]:
-        """Return the group key of a trial."""
-        return tuple(value_of(trial, axis) for axis in self.groups)
-
-    def column_of(self, trial: Trial) -> tuple[Any, ...]:
-        """Return the column key of a trial, without its group."""
-        return tuple(value_of(trial, axis) for axis in self.columns)
-
-
-def value_of(trial: Trial, axis: str) -> Any:
-    """Return where a trial (one row of the frame) lies on an axis; "" if nowhere."""
-    if axis.startswith("params."):
-        value = json.loads(trial["params"]).get(axis.removeprefix("params."))
-    else:
-        value = trial[axis]
-    return "" if value is None else value if isinstance(value, (str, int, float)) else json.dumps(value)
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All numbers of cells, each once."""
+        return tuple(dict.fromkeys(name for measure in self.measures for name in measure))
 
 
-def _axis(name: str) -> str:
-    # A grid's "noise" is type and rate together; the frame has them apart as well.
-    axis = "noise_label" if name == "noise" else name
-    if axis not in SCHEMA and not axis.startswith("params."):
-        raise UsageError(f"Unknown axis '{name}' of a table.", suggest(name, ("noise", *SCHEMA)))
-    return axis
+def heading_of(measure: Measure) -> str:
+    """Return how the axis ``metric`` calls numbers that stand together."""
+    labels = " / ".join(quantity(name).label for name in measure)
+    return f"accuracy [%], {labels}" if all(quantity(name).accuracy for name in measure) else labels
 
 
-def _listed(value: Any, key: str) -> tuple[str, ...]:
-    listed = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(item, str) for item in listed):
-        raise UsageError(f"'{key}' of a table's layout must list names.")
-    return listed
+def listed(value: Any, key: str, what: str) -> tuple[str, ...]:
+    """Return a text or a list of texts as a tuple.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise UsageError(f"'{key}' of {what} must list names.", f'Write {key} = ["…", "…"].')
+    return tuple(items)
+
+
+def _axes(value: Any, key: str) -> tuple[str, ...]:
+    names = listed(value, key, "a table's layout")
+    if key == "groups" and METRIC in names:
+        raise UsageError("A table has its metrics in rows or columns, not in groups.")
+    return tuple(name if name == METRIC else resolve_axis(name, "a table") for name in names)
+
+
+def _measure(text: str) -> Measure:
+    return tuple(check_quantity(part.strip(), "metric") for part in text.split("/"))
+
+
+def _count(value: Any) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or value < 1:
+        raise UsageError(f"groups_per_block of a table is {value!r}; it must be an integer from 1.")
+    return value

@@ -7,6 +7,7 @@ import io
 
 from lnlbench.analysis.cells import Value
 from lnlbench.analysis.names import clean
+from lnlbench.analysis.quantities import quantity
 from lnlbench.analysis.tables import Column, Table
 
 _FIELDS = ("group", "column", "metric", "mean", "sd", "n", "best", "not_separable", "note")
@@ -25,10 +26,11 @@ def render_csv(table: Table) -> str:
     for labels, cells in zip(table.rows, table.cells, strict=True):
         for cell, column in zip(cells, table.columns, strict=True):
             note = "; ".join(table.footnotes[number - 1] for number in cell.notes)
-            for position, metric in enumerate(column.metrics):
-                numbers = _numbers(cell.values[position], column) if cell.values else [""] * 5
-                place = [escape_csv(text) for text in (*labels, column.group, column.label, metric)]
-                writer.writerow([*place, *numbers, escape_csv(note), *map(escape_csv, provenance)])
+            for position, metric in enumerate(cell.metrics):
+                numbers = _numbers(cell.values[position], metric, column) if cell.values else [""] * 5
+                place = (*labels, column.whole_group, column.label, metric)
+                texts = [escape_csv(text) for text in place]
+                writer.writerow([*texts, *numbers, escape_csv(note), *map(escape_csv, provenance)])
     return buffer.getvalue()
 
 
@@ -38,11 +40,12 @@ def escape_csv(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _numbers(value: Value, column: Column) -> list[str]:
-    """Mean, deviation, n and the two marks; only the mean of a number that is not over seeds."""
+def _numbers(value: Value, metric: str, column: Column) -> list[str]:
+    """Mean, then what there is of deviation, n and (of an accuracy) the two marks."""
     summary = value.summary
     if column.extra:
         return [repr(summary.mean), "", "", "", ""]
     spread = "" if summary.sd is None else repr(summary.sd)
-    marks = [str(mark).lower() for mark in (value.best, value.inseparable)]
+    compared = quantity(metric).accuracy
+    marks = [str(mark).lower() if compared else "" for mark in (value.best, value.inseparable)]
     return [repr(summary.mean), spread, str(summary.n), *marks]

@@ -1,12 +1,13 @@
-"""Tables for papers: a ``table`` environment that needs booktabs and nothing else."""
+"""Tables for papers: a ``table`` environment that needs booktabs, and uses graphicx if it is there."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
-from lnlbench.analysis.formatting import Style, format_cell, spans, unrepeated
-from lnlbench.analysis.names import clean
-from lnlbench.analysis.tables import Table
+from lnlbench.analysis.formatting import Style, format_cell, starts_block, unrepeated
+from lnlbench.analysis.names import YES, clean
+from lnlbench.analysis.tables import Block, Table
 
 _STYLE = Style(
     bold=lambda text: rf"\textbf{{{text}}}",
@@ -38,31 +39,63 @@ _ESCAPES = {
     "×": r"$\times$",
     "–": "--",
     "…": r"\ldots{}",
+    "✓": r"$\checkmark$",
+    "τ": r"$\tau$",
+    "λ": r"$\lambda$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
 }
+# The check mark of amssymb where that is loaded, else the nearest sign of TeX's own fonts.
+_TICK = r"\providecommand{\checkmark}{\surd}"
+# A table wider than the line is scaled to it, where graphicx is loaded.
+_FITTED = (
+    r"\ifdim\wd0>\linewidth\ifdefined\resizebox\resizebox{\linewidth}{!}{\usebox0}"
+    r"\else\usebox0\fi\else\usebox0\fi"
+)
+_PREAMBLE = r"""\documentclass{article}
+\usepackage[margin=2cm]{geometry}
+\usepackage{amssymb,booktabs,graphicx}
+\begin{document}
+"""
 
 
 def render_latex(table: Table) -> str:
     """Return a table as LaTeX, to be read with ``\\input`` after ``\\usepackage{booktabs}``."""
-    stub, columns = len(table.stub), table.columns
     lines = [f"% {escape_latex(name)}: {escape_latex(value)}" for name, value in table.provenance]
-    lines += [r"% Needs \usepackage{booktabs} in the preamble.", r"\begin{table}", r"\centering"]
+    lines += [r"% Needs \usepackage{booktabs} in the preamble; graphicx and amssymb are used if loaded."]
+    lines += [r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{escape_latex(' '.join(table.caption))}}}"]
-    lines += [rf"\begin{{tabular}}{{{'l' * stub}{'r' * len(columns)}}}", r"\toprule"]
-    if table.grouped:
-        lines += _group_lines(table)
-    lines.append(_row([*map(escape_latex, table.stub), *(_centred(column.label) for column in columns)]))
-    lines.append(_row([*[""] * stub, *(_centred(column.sublabel) for column in columns)]))
-    for position, (labels, cells) in enumerate(zip(unrepeated(table), table.cells, strict=True)):
-        # A rule where the first label changes: one block per tuning mode, as in the paper.
-        if position == 0 or (len(labels) > 1 and labels[0]):
+    if any(YES in labels for labels in table.rows):
+        lines.append(_TICK)
+    columns = max(len(block.columns) for block in table.blocks)
+    lines.append(r"\par\medskip")
+    lines += [r"\sbox0{%", rf"\begin{{tabular}}{{{'l' * len(table.stub)}{'r' * columns}}}", r"\toprule"]
+    # As in the paper, headings that all blocks share stand above the first one only.
+    blocks = table.blocks
+    longest = max((block.headings for block in blocks), key=len)
+    shared = len(blocks) > 1 and all(block.headings == longest[: len(block.columns)] for block in blocks)
+    if shared:
+        lines += _heading_lines(table, longest)
+    for number, block in enumerate(blocks):
+        if number > 0 or shared:
             lines.append(r"\midrule")
-        shown = [format_cell(*pair, _STYLE) for pair in zip(cells, columns, strict=True)]
-        lines.append(_row([*map(escape_latex, labels), *shown]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
+        if table.grouped:
+            lines += _group_lines(table, block)
+        if not shared:
+            lines += [*_heading_lines(table, block.headings), r"\midrule"]
+        lines += _body_lines(table, block)
+    lines += [r"\bottomrule", r"\end{tabular}}%", _FITTED]
+    if table.footnotes:
+        lines.append(r"\par\smallskip\footnotesize\raggedright")
     for number, note in enumerate(table.footnotes, start=1):
-        lines.append(rf"\par{{\footnotesize \textsuperscript{{{number}}} {escape_latex(note)}}}")
+        lines.append(rf"\textsuperscript{{{number}}} {escape_latex(note)}\par")
     lines.append(r"\end{table}")
     return "\n".join(lines) + "\n"
+
+
+def latex_document(tables: Iterable[str]) -> str:
+    """Return a document of its own that shows tables, each as :func:`render_latex` returns it."""
+    return f"{_PREAMBLE}{chr(10).join(tables)}\\end{{document}}\n"
 
 
 def escape_latex(text: str) -> str:
@@ -77,13 +110,30 @@ def _ascii(symbol: str) -> str:
     return "".join(_ESCAPES.get(part, part) for part in plain) or "?"
 
 
-def _group_lines(table: Table) -> list[str]:
+def _heading_lines(table: Table, headings: list[tuple[str, str]]) -> list[str]:
+    lines = [_row([*map(escape_latex, table.stub), *(_centred(label) for label, _ in headings)])]
+    if any(sublabel for _, sublabel in headings):
+        lines.append(_row([*("" for _ in table.stub), *(_centred(sublabel) for _, sublabel in headings)]))
+    return lines
+
+
+def _group_lines(table: Table, block: Block) -> list[str]:
     heads, rules, first = [""] * len(table.stub), [], len(table.stub) + 1
-    for label, count in spans(table):
+    for label, count in block.spans:
         heads.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(label)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
         first += count
     return [_row(heads), "".join(rules)]
+
+
+def _body_lines(table: Table, block: Block) -> list[str]:
+    lines = []
+    rows = zip(unrepeated(table), starts_block(table), block.cells, strict=True)
+    for labels, ruled, cells in rows:
+        # A rule where the first label changes: one block per tuning mode, as in the paper.
+        lines += [r"\midrule"] if ruled else []
+        lines.append(_row([*map(escape_latex, labels), *(format_cell(cell, _STYLE) for cell in cells)]))
+    return lines
 
 
 def _centred(label: str) -> str:

@@ -6,7 +6,7 @@ import re
 
 from lnlbench.analysis.formatting import Style, format_cell
 from lnlbench.analysis.names import clean
-from lnlbench.analysis.tables import Table
+from lnlbench.analysis.tables import Block, Table
 
 _STYLE = Style(
     bold=lambda text: f"**{text}**",
@@ -20,21 +20,28 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def render_markdown(table: Table) -> str:
     """Return a table as Markdown: groups are part of the column headings."""
-    stub = [escape_markdown(heading) for heading in table.stub]
-    headings = []
-    for column in table.columns:
-        parts = (column.group if table.grouped else "", column.label, column.sublabel)
-        headings.append("<br>".join(escape_markdown(part) for part in parts if part))
-    lines = [_row([*stub, *headings]), _row([*(":--" for _ in stub), *("--:" for _ in headings)])]
-    for labels, cells in zip(table.rows, table.cells, strict=True):
-        shown = [format_cell(*pair, _STYLE) for pair in zip(cells, table.columns, strict=True)]
-        lines.append(_row([*map(escape_markdown, labels), *shown]))
+    lines: list[str] = []
+    for block in table.blocks:
+        lines += [*([""] if lines else []), *_block_lines(table, block)]
     for number, note in enumerate(table.footnotes, start=1):
         lines += ["", f"<sup>{number}</sup> {escape_markdown(note)}"]
     lines += ["", escape_markdown(" ".join(table.caption))]
     provenance = "; ".join(f"{name}: {value}" for name, value in table.provenance)
     lines += ["", f"<!-- {_in_comment(provenance)} -->"]
     return "\n".join(lines) + "\n"
+
+
+def _block_lines(table: Table, block: Block) -> list[str]:
+    stub = [escape_markdown(heading) for heading in table.stub]
+    headings = []
+    for column in block.columns:
+        parts = (column.group if table.grouped else "", column.label, column.sublabel)
+        headings.append("<br>".join(escape_markdown(part) for part in parts if part))
+    lines = [_row([*stub, *headings]), _row([*(":--" for _ in stub), *("--:" for _ in headings)])]
+    for labels, cells in zip(table.rows, block.cells, strict=True):
+        shown = [format_cell(cell, _STYLE) for cell in cells]
+        lines.append(_row([*map(escape_markdown, labels), *shown]))
+    return lines
 
 
 def escape_markdown(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from lnlbench.analysis.formatting import Style, format_cell, spans, unrepeated
-from lnlbench.analysis.tables import Table
+from lnlbench.analysis.formatting import Style, format_cell, unrepeated
+from lnlbench.analysis.tables import Block, Table
 
 _STYLE = Style(
     bold=lambda text: f"*{text}*",
@@ -20,20 +20,9 @@ _WIDTH = 100
 
 def render_text(table: Table) -> str:
     """Return a table as aligned plain text, with notes and caption below."""
-    head = [
-        [*table.stub, *(column.label for column in table.columns)],
-        [*("" for _ in table.stub), *(column.sublabel for column in table.columns)],
-    ]
-    body = [
-        [*labels, *(format_cell(*pair, _STYLE) for pair in zip(cells, table.columns, strict=True))]
-        for labels, cells in zip(unrepeated(table), table.cells, strict=True)
-    ]
-    widths = [max(map(len, column)) for column in zip(*head, *body, strict=True)]
-    if table.grouped:
-        _widen(widths, len(table.stub), table)
-    lines = [_line(cells, widths) for cells in (*head, ["-" * width for width in widths], *body)]
-    if table.grouped:
-        lines.insert(0, _group_line(widths, len(table.stub), table))
+    lines: list[str] = []
+    for block in table.blocks:
+        lines += [*([""] if lines else []), *_block_lines(table, block)]
     if table.footnotes:
         lines += ["", *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
     text = f"{' '.join(table.caption)} Here *x* stands for bold and _x_ for underlined."
@@ -42,21 +31,36 @@ def render_text(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _block_lines(table: Table, block: Block) -> list[str]:
+    head = [[*table.stub, *(label for label, _ in block.headings)]]
+    if any(sublabel for _, sublabel in block.headings):
+        head.append([*("" for _ in table.stub), *(sublabel for _, sublabel in block.headings)])
+    body = [
+        [*labels, *(format_cell(cell, _STYLE) for cell in cells)]
+        for labels, cells in zip(unrepeated(table), block.cells, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in zip(*head, *body, strict=True)]
+    if table.grouped:
+        _widen(widths, len(table.stub), block)
+    lines = [_line(cells, widths) for cells in (*head, ["-" * width for width in widths], *body)]
+    return [_group_line(widths, len(table.stub), block), *lines] if table.grouped else lines
+
+
 def _line(cells: list[str], widths: list[int]) -> str:
     return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _widen(widths: list[int], first: int, table: Table) -> None:
+def _widen(widths: list[int], first: int, block: Block) -> None:
     """Give the last column of each group the room that the group's heading needs."""
-    for label, count in spans(table):
+    for label, count in block.spans:
         inside = sum(widths[first : first + count]) + len(_GAP) * (count - 1)
         widths[first + count - 1] += max(0, len(label) - inside)
         first += count
 
 
-def _group_line(widths: list[int], first: int, table: Table) -> str:
+def _group_line(widths: list[int], first: int, block: Block) -> str:
     line = [" " * (sum(widths[:first]) + len(_GAP) * (first - 1))]
-    for label, count in spans(table):
+    for label, count in block.spans:
         line.append(label.ljust(sum(widths[first : first + count]) + len(_GAP) * (count - 1)))
         first += count
     return _GAP.join(line).rstrip()

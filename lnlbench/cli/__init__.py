@@ -19,6 +19,7 @@ VERBS = {
     "status": ("status", "Show what is done, what failed and why."),
     "table": ("table", "Make the table of a grid from its records."),
     "verify": ("verify", "Compare results with the paper's."),
+    "plot": ("plot", "Draw the figure of a grid from its records."),
     "export": ("export", "Write all trials as CSV or Parquet."),
     "tune": ("tune", "Search hyperparameters for a backbone."),
     "list": ("list_", "List grids, methods, backbones, data sets or noise."),

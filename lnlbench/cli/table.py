@@ -31,12 +31,13 @@ _METRICS = ["best/last", "best", "last", "oracle"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "latex", "csv"]),
+    type=click.Choice(["text", "markdown", "latex", "html", "csv"]),
     default="text",
     show_default=True,
 )
 @where_option
 @click.option("--metric", type=click.Choice(_METRICS), help="Accuracy to show [default: the grid's].")
+@click.option("--standalone", is_flag=True, help="A LaTeX or HTML document of its own, not a part of one.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file, not to the terminal.")
 @click.pass_context
 def command(
@@ -46,6 +47,7 @@ def command(
     form: str,
     conditions: tuple[str, ...],
     metric: str | None,
+    standalone: bool,
     output: Path | None,
 ) -> None:
     """Show the results of a grid as a table.
@@ -57,8 +59,8 @@ def command(
 
     where = parse_where(conditions)
     store = Store.open(resolve_out(out, grid))
-    name = _choose(store.plans(), grid_name(grid) if grid else None, store.root)
-    text, complete = make_table(store, name, where, form, metric)
+    name = choose_grid(store.plans(), grid_name(grid) if grid else None, store.root)
+    text, complete = make_table(store, name, where, form, metric, standalone=standalone)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -73,10 +75,11 @@ def make_table(
     where: Mapping[str, list[str]] | None = None,
     form: str = "text",
     metric: str | None = None,
+    standalone: bool = False,
 ) -> tuple[str, bool]:
     """Return the table of a grid, and whether all of its planned cells are there."""
     from lnlbench.analysis.frame import build_frame
-    from lnlbench.analysis.render import render
+    from lnlbench.analysis.render import render, render_document
     from lnlbench.analysis.tables import build_table
     from lnlbench.filters import filter_frame
 
@@ -88,10 +91,12 @@ def make_table(
     plan = plans.get(grid, {})
     layout: dict[str, Any] = {"caption": plan.get("title", "")} | dict(plan.get("table") or {})
     table = build_table(chosen, layout | ({"metric": metric} if metric else {}))
+    if standalone:
+        return render_document(table, form, str(layout["caption"]) or grid), table.complete
     return render(table, form), table.complete
 
 
-def _choose(plans: Mapping[str, Any], grid: str | None, root: Path) -> str:
+def choose_grid(plans: Mapping[str, Any], grid: str | None, root: Path) -> str:
     """Return the grid to show; "" for a folder of records without a plan."""
     if grid is not None:
         if grid not in plans:

@@ -1,0 +1,100 @@
+"""Axes: along what trials are laid out in tables and figures.
+
+An axis is a column of the results frame (``backbone``; ``noise`` means type and rate together),
+``params.NAME`` for a parameter of the method, ``lp.NAME`` or ``fft.NAME`` for a setting of a
+phase, or ``lp`` or ``fft`` alone for whether a trial has that phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lnlbench.analysis.frame import SCHEMA
+from lnlbench.errors import UsageError, suggest
+from lnlbench.spec import PhaseSpec
+
+# One row of the results frame; see `lnlbench.analysis.trials`.
+Trial = dict[str, Any]
+Key = tuple[Any, ...]
+
+PHASES = ("lp", "fft")
+PHASE_SETTINGS = tuple(item.name for item in dataclasses.fields(PhaseSpec) if item.name != "kind")
+
+# Columns in which methods differ, and not the problem that they are given.
+_CHOICES = ("tuning", "method", "preset", "noise_aware", "cached", "epochs")
+
+
+def resolve_axis(name: str, what: str) -> str:
+    """Return the full name of an axis.
+
+    Parameters
+    ----------
+    name : str
+        As a layout gives it.
+    what : str
+        What it is an axis of, for the message.
+
+    Raises
+    ------
+    UsageError
+        If there is no such axis.
+    """
+    # A grid's "noise" is type and rate together; the frame has them apart as well.
+    axis = "noise_label" if name == "noise" else name
+    head, dot, rest = axis.partition(".")
+    if axis in SCHEMA or axis in PHASES or (head == "params" and rest):
+        return axis
+    if head in PHASES and dot:
+        if rest not in PHASE_SETTINGS:
+            raise UsageError(f"{head} has no setting '{rest}'.", suggest(rest, PHASE_SETTINGS))
+        return axis
+    known = ("noise", *SCHEMA, *PHASES, *(f"{phase}.epochs" for phase in PHASES), "params.NAME")
+    raise UsageError(f"Unknown axis '{name}' of {what}.", suggest(name, known))
+
+
+def check_parameters(axes: Iterable[str], trials: Sequence[Trial]) -> None:
+    """Check that each ``params.NAME`` is a parameter of some method that is shown."""
+    known = sorted({name for trial in trials for name in trial["params"]})
+    for axis in axes:
+        head, _, name = axis.partition(".")
+        if head == "params" and name not in known:
+            raise UsageError(f"No method here has a parameter '{name}'.", suggest(name, known))
+
+
+def value_of(trial: Trial, axis: str) -> Any:
+    """Return where a trial lies on an axis; "" if nowhere."""
+    head, dot, name = axis.partition(".")
+    value: Any
+    if head == "params" and dot:
+        value = trial["params"].get(name)
+    elif head in PHASES:
+        phase = next((phase for phase in trial["phases"] if phase["kind"] == head), None)
+        value = phase is not None if not dot else (phase or {}).get(name)
+    else:
+        value = trial[axis]
+    return "" if value is None else value if isinstance(value, (str, int, float)) else json.dumps(value)
+
+
+def key_of(trial: Trial, axes: Iterable[str]) -> Key:
+    """Return where a trial lies on several axes."""
+    return tuple(value_of(trial, axis) for axis in axes)
+
+
+def is_choice(axis: str) -> bool:
+    """Tell whether an axis is a choice that one compares, and not part of the problem."""
+    head, dot, _ = axis.partition(".")
+    return axis in _CHOICES or head in PHASES or (head == "params" and bool(dot))
+
+
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """Return distinct keys in order of first appearance, those with a common beginning together."""
+    first: dict[Key, int] = {}
+    distinct: dict[Key, None] = {}
+    for number, key in enumerate(keys):
+        distinct[key] = None
+        for end in range(1, len(key) + 1):
+            first.setdefault(key[:end], number)
+    return sorted(distinct, key=lambda key: [first[key[:end]] for end in range(1, len(key) + 1)])

@@ -1,0 +1,100 @@
+"""What a figure shows: the ``[figure]`` section of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lnlbench.analysis.axes import resolve_axis
+from lnlbench.analysis.layout import listed
+from lnlbench.analysis.quantities import check_quantity, known_quantities
+from lnlbench.errors import UsageError, suggest
+
+KINDS = ("scatter", "lines", "embedding")
+
+_KEYS = ("kind", "x", "y", "series", "panels", "caption")
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "scatter": {"x": ("train_s", "cost"), "y": "last", "series": ("tuning", "method"), "panels": ()},
+    "lines": {"y": "last", "series": ("noise",), "panels": ()},
+    "embedding": {"series": ("noise",), "panels": ("backbone",)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FigureLayout:
+    """Kind and axes of a figure.
+
+    Attributes
+    ----------
+    kind : {"scatter", "lines", "embedding"}
+        A point per method against one of its numbers; lines along a setting; maps of features.
+    x : tuple of str
+        One panel each. In ``scatter`` these are numbers of a trial, in ``lines`` axes; empty
+        in ``embedding``.
+    y : str
+        Number of a trial; "" in ``embedding``.
+    series : tuple of str
+        Axes that tell points or lines of a panel apart; in ``embedding``, the rows.
+    panels : tuple of str
+        Axes with a panel for each of their values; in ``embedding``, the columns.
+    caption : str
+        First sentence of the caption.
+    """
+
+    kind: str
+    x: tuple[str, ...]
+    y: str
+    series: tuple[str, ...]
+    panels: tuple[str, ...]
+    caption: str
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> FigureLayout:
+        """Read a layout; what it leaves out takes the default of its kind.
+
+        Raises
+        ------
+        UsageError
+            For an unknown key, kind, axis or number, or one that the kind has no use for.
+        """
+        for key in values:
+            if key not in _KEYS:
+                raise UsageError(f"Unknown key '{key}' in the figure's layout.", suggest(key, _KEYS))
+        kind = values.get("kind")
+        if kind is None:
+            raise UsageError("The figure's layout has no kind.", f"Write kind = one of {', '.join(KINDS)}.")
+        if kind not in KINDS:
+            raise UsageError(f"Unknown kind '{kind}' of figure.", suggest(str(kind), KINDS))
+        for key in ("x", "y"):
+            if kind == "embedding" and key in values:
+                raise UsageError(f"A figure of kind 'embedding' has no {key}.", f"Leave {key} out.")
+        merged = {"x": (), "y": "", "caption": ""} | _DEFAULTS[kind] | dict(values)
+        given = {key: listed(merged[key], key, "a figure's layout") for key in ("x", "series", "panels")}
+        if kind == "lines" and not given["x"]:
+            raise UsageError("A figure of kind 'lines' needs x.", 'Write x = "params.tau", for example.')
+        if kind == "scatter" and not given["x"]:
+            raise UsageError("A figure of kind 'scatter' needs x.", 'Write x = "train_s", for example.')
+        x = tuple(
+            _check_number(name, "x") if kind == "scatter" else resolve_axis(name, "a figure")
+            for name in given["x"]
+        )
+        return cls(
+            kind=kind,
+            x=x,
+            y="" if kind == "embedding" else _check_number(merged["y"], "y"),
+            series=tuple(resolve_axis(name, "a figure") for name in given["series"]),
+            panels=tuple(resolve_axis(name, "a figure") for name in given["panels"]),
+            caption=str(merged["caption"]),
+        )
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """All axes along which trials are laid out."""
+        return (*(self.x if self.kind == "lines" else ()), *self.series, *self.panels)
+
+
+def _check_number(name: Any, key: str) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"'{key}' of a figure is {name!r}.", f"Known: {', '.join(known_quantities())}.")
+    return check_quantity(name, f"number '{key}' of a figure:")
