@@ -10,6 +10,7 @@ decides about new trials as if there had been no interruption.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -165,7 +166,7 @@ def _trainable(
     try:
         record = attempt_trial(spec, workspace_for(setting), report)
     except StopTrial:
-        return
+        sys.exit(0)  # as Tune would have done; after a return it would wait for ever
     score = {"epoch": spec.epochs, "score": METRICS[metric](accuracies)} if record.error is None else {}
     tune.report({**score, "record": record.to_dict()})
 
