@@ -25,6 +25,8 @@ _QUIET = {
     # Tune's own snapshots are never read.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    # An actor is used again once its last trial has ended, however long that takes.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     # Workers are niced by 15 otherwise, and whatever else runs is billed to their trials.
     "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -64,6 +64,12 @@ def _hyperparameters(plan: Plan) -> list[str]:
     return [f"  hyperparameters: {file['name']}{note}"]
 
 
+def describe_cost(specs: tuple[TrialSpec, ...], setting: Setting) -> list[str]:
+    """Return lines that say what trials would cost by backbone, and what the estimate rests on."""
+    estimate = _Estimate.of(specs, setting)
+    return _by_backbone(estimate) + _basis(estimate)
+
+
 @dataclass(frozen=True)
 class _Estimate:
     """Trials with what is needed to say what they cost.

@@ -174,7 +174,7 @@ def _command_line(out: Path) -> str:
     parts = ["lnlbench", "tune"]
     for parameter in context.command.params:
         value = context.params[parameter.name or ""]
-        if parameter.name in ("dry_run", "retry", "out", "top") or value == parameter.get_default(context):
+        if parameter.name in ("dry_run", "retry", "out", "top") or value in (None, parameter.default):
             continue
         for item in value if parameter.multiple else [value]:
             parts += [parameter.opts[0], str(item)]

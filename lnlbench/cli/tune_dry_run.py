@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lnlbench.run import find_missing, needs_backbone
+from lnlbench.cli.dry_run import describe_cost
+from lnlbench.run import find_missing
 from lnlbench.search.write import show
 
 if TYPE_CHECKING:
     from lnlbench.plan import Plan
     from lnlbench.run import Pending
     from lnlbench.search.design import Search
-    from lnlbench.spec import TrialSpec
     from lnlbench.workspace import Setting
 
 
@@ -38,39 +38,7 @@ def describe_search(
     )
     missing = find_missing(plan, setting)
     lines += [f"  missing: {sentence}" for sentence in missing]
-    lines.append("  cost: unknown until the data are there" if missing else _cost(pending.todo, setting))
-    lines.append(f"  results would go to {out}")
+    if pending.todo:
+        lines += describe_cost(pending.todo, setting)
+    lines += ["", f"  results would go to {out}"]
     return "\n".join(lines)
-
-
-def _cost(todo: Sequence[TrialSpec], setting: Setting) -> str:
-    """Count the passes of the trials, if all run to the end."""
-    from lnlbench.splits import required_views
-    from lnlbench.workspace import Workspace
-
-    workspace = Workspace(setting)
-    backbone = head = 0.0
-    extracted: dict[object, int] = {}
-    for spec in todo:
-        method, _ = workspace.method(spec.method.name)
-        dataset = workspace.dataset(spec.dataset)
-        samples, phase = len(dataset.train), spec.phases[0]
-        if phase.kind == "fft":
-            backbone += phase.epochs * samples * method.fft_units
-        elif needs_backbone(spec) and not phase.cache:
-            backbone += phase.epochs * samples * (1 + method.views.weak + method.views.strong)
-        else:
-            head += phase.epochs * samples
-            if needs_backbone(spec):
-                held_out = "train" if dataset.validation is None else "validation"
-                for part, view in required_views(phase, method, dataset, held_out):
-                    extracted[spec.dataset, spec.backbone, part, view] = len(getattr(dataset, part))
-    parts = [f"{backbone:,.0f} units of training"] if backbone else []
-    if extracted:
-        parts.append(f"{sum(extracted.values()):,} units of feature extraction, once for all configurations")
-    if head:
-        parts.append(f"{head:,.0f} samples through heads alone")
-    return (
-        f"  cost: at most {' and '.join(parts) or 'nothing'}\n"
-        "  (a unit is one image forward through the backbone; backward counts two)"
-    )

@@ -10,6 +10,7 @@ decides about new trials as if there had been no interruption.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from lnlbench.errors import LnlbenchError
+from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.runner import Deliver, StopEarly
 from lnlbench.search.journal import Journal
@@ -168,8 +170,10 @@ def _trainable(
             raise StopTrial from end
 
     record = work(spec, workspace_for(setting, limits), limits, report)
-    if record is None:  # stopped by the scheduler, or with the run
+    if record is None and requested(limits.flag):
         return
+    if record is None:
+        sys.exit(0)  # as Tune would have ended a trial that it stops; after a return it waits for ever
     score = {"epoch": spec.epochs, "score": METRICS[metric](accuracies)} if record.error is None else {}
     tune.report({**score, "record": record.to_dict()})
 

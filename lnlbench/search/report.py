@@ -38,7 +38,9 @@ def describe_result(search: Search, results: Sequence[Result], metric: str, top:
     lines += ["", _doubt(ranked, metric)]
     found = effects(ranked, search.space, metric)
     if len(ranked) > 1 and found:
-        lines += ["", "Best score with each value, and the share of all variance that a setting explains:"]
+        cut = any(result.state is State.STOPPED for result in results)
+        among = " among those trained to the end" if cut else ""
+        lines += ["", f"Share of the variance that a setting explains, and best score per value{among}:"]
         lines.append(_effects(found))
     lines += _edges(best, found, search.space, metric)
     return "\n".join(lines)
@@ -89,7 +91,7 @@ def _doubt(ranked: Sequence[Result], metric: str) -> str:
     )
     if close:
         others = "1 other configuration is" if close == 1 else f"{close} other configurations are"
-        text += f"{others} within it, and so are not told from the best."
+        text += f"{others} within it, and cannot be told from the best."
     else:
         text += "No other configuration is within it."
     if tied:

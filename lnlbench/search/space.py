@@ -199,6 +199,6 @@ def _searchable(phase: str, key: str) -> str:
         raise UsageError(
             f"Unknown key '{key}' for a search of '{phase}'"
             + (f" (there is {' and '.join(elsewhere)})." if elsewhere else "."),
-            suggest(key, [item for item in names if item not in _NOT_SEARCHED]),
+            suggest(name, [item for item in names if item not in _NOT_SEARCHED]),
         )
     return name

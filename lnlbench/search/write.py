@@ -25,6 +25,9 @@ from lnlbench.spec import DatasetSpec, PhaseSpec, TrialSpec
 
 SCHEMA = 1
 
+# In which order people look for settings.
+_ORDER = ("optimizer", "lr", "weight_decay", "batch_size")
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -157,8 +160,8 @@ def write_hyperparameters(path: Path, chosen: list[Chosen], title: str) -> None:
         phase = _table(phases, entry.phase, path)
         for name in [name for name in phase if name not in entry.settings]:
             del phase[name]  # of an earlier search: these values were never tried together
-        for name, value in entry.settings.items():
-            phase[name] = value
+        for name in sorted(entry.settings, key=lambda name: (*_ORDER, name).index(name)):
+            phase[name] = entry.settings[name]
     try:
         write_atomically(path, tomlkit.dumps(document).encode())
     except OSError as error:
