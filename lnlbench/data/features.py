@@ -9,24 +9,30 @@ processes can share the cache; readers verify the checksum and memory-map the ar
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from filelock import FileLock
 
 from lnlbench.errors import CacheError
+from lnlbench.files import write_atomically
 
 # Raised when extraction changes in a way that the key does not show.
 CACHE_VERSION = 1
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,12 @@ class FeatureCache:
             If the folder cannot be written, or extraction gives another shape.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{key.digest}.lock"):
-                found = self._read(key)
+            with self._locked(key) as may_write:
+                found = self._read(key, shape, may_write)
                 if found is not None:
                     return found
                 self._write(key, shape, extract)
-                written = self._read(key)
+                written = self._read(key, shape, may_write)
         except OSError as error:
             raise CacheError(
                 f"The feature cache {self.folder} cannot be used: {error}.",
@@ -138,16 +143,47 @@ class FeatureCache:
     def _paths(self, key: FeatureKey) -> tuple[Path, Path]:
         return self.folder / f"{key.digest}.npy", self.folder / f"{key.digest}.json"
 
-    def _read(self, key: FeatureKey) -> CachedFeatures | None:
+    @contextmanager
+    def _locked(self, key: FeatureKey) -> Iterator[bool]:
+        """Hold an entry; yields whether it may be written.
+
+        A cache that somebody else has filled and that is read-only is as good as any for what is
+        in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / f"{key.digest}.lock")
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in _READ_ONLY or not self.has(key):
+                raise
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _read(self, key: FeatureKey, shape: tuple[int, int], may_write: bool) -> CachedFeatures | None:
         array_path, manifest_path = self._paths(key)
         if not array_path.exists() or not manifest_path.exists():
             return None
         try:
             manifest: dict[str, Any] = json.loads(manifest_path.read_text())
+            # Both files may be whole, and those of another entry.
+            if manifest["key"] != asdict(key):
+                raise ValueError("they are those of something else")
             self._verify(array_path, manifest)
             array = np.load(array_path, mmap_mode="c", allow_pickle=False)
+            if array.shape != shape or array.dtype != np.float32:
+                raise ValueError(f"they have type {array.dtype} and shape {array.shape}")
             seconds, threads = float(manifest["seconds"]), int(manifest["threads"])
         except (ValueError, KeyError, TypeError, EOFError) as error:
+            if not may_write:
+                raise CacheError(
+                    f"The cached features {array_path} are damaged ({error}), and the folder is read-only.",
+                    "Choose another folder with --cache-dir or LNLBENCH_CACHE.",
+                ) from error
             # Features can always be made again, so a damaged entry is replaced, aloud.
             for path in (array_path, manifest_path):
                 if path.exists():
@@ -174,21 +210,16 @@ class FeatureCache:
     def _write(
         self, key: FeatureKey, shape: tuple[int, int], extract: Callable[[], Iterator[torch.Tensor]]
     ) -> None:
+        """Extract, and write array and manifest; the caller holds the lock."""
         array_path, manifest_path = self._paths(key)
+        for leftover in self.folder.glob(f"{key.digest}.*.part"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         part = array_path.with_name(f"{key.digest}.{os.getpid()}.part")
         started = time.perf_counter()
         try:
-            target = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-            row = 0
-            for chunk in extract():
-                target[row : row + len(chunk)] = chunk.numpy()
-                row += len(chunk)
-            if row != shape[0]:
-                raise CacheError(f"Feature extraction gave {row} rows instead of {shape[0]}.")
-            target.flush()
-            del target
-            with part.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            with part.open("wb") as stream:
+                # Not through a memory map: where the disk is full, a write to one kills the process.
+                digest = _write_array(stream, shape, extract())
                 os.fsync(stream.fileno())
             manifest = {
                 "key": asdict(key),
@@ -198,8 +229,26 @@ class FeatureCache:
             }
             # The array goes first: a manifest always describes a complete array.
             part.replace(array_path)
-            manifest_part = manifest_path.with_suffix(f".{os.getpid()}.part")
-            manifest_part.write_text(json.dumps(manifest, indent=1))
-            manifest_part.replace(manifest_path)
+            write_atomically(manifest_path, json.dumps(manifest, indent=1).encode())
         finally:
             part.unlink(missing_ok=True)
+
+
+def _write_array(stream: BinaryIO, shape: tuple[int, int], chunks: Iterable[torch.Tensor]) -> str:
+    """Write chunks of rows as one npy file, and return its SHA-256."""
+    head = io.BytesIO()
+    order = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, order)
+    digest = hashlib.sha256(head.getvalue())
+    stream.write(head.getvalue())
+    rows = 0
+    for chunk in chunks:
+        if chunk.shape[1:] != shape[1:]:
+            raise CacheError(f"Feature extraction gave rows of {tuple(chunk.shape[1:])}, not {shape[1:]}.")
+        content = np.ascontiguousarray(chunk.numpy(), dtype="<f4")
+        digest.update(content.data)
+        stream.write(content.data)
+        rows += len(chunk)
+    if rows != shape[0]:
+        raise CacheError(f"Feature extraction gave {rows} rows instead of {shape[0]}.")
+    return digest.hexdigest()
