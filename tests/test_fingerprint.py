@@ -74,14 +74,15 @@ def test_the_name_of_the_file_does_not_count(tmp_path):
 
 
 def test_a_string_that_is_no_docstring_counts(tmp_path):
-    one, two = ('def f():\n    x = 1\n    yield "%s"\n' % text for text in ("one", "two"))
+    one, two = (f'def f():\n    x = 1\n    yield "{text}"\n' for text in ("one", "two"))
     assert fingerprint_of(tmp_path, one) != fingerprint_of(tmp_path, two)
 
 
 def test_it_is_the_same_in_every_process(tmp_path):
     here = fingerprint_of(tmp_path, SOURCE)
-    code = f"from pathlib import Path; from lnlbench.fingerprint import source_fingerprint as f; print(f(Path({str(tmp_path / 'mine.py')!r})))"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = "import sys, pathlib, lnlbench.fingerprint as f; print(f.source_fingerprint(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path / "mine.py")]
+    there = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert there.strip() == here
 
 
