@@ -109,7 +109,8 @@ def mark_best(column: Sequence[Draft]) -> None:
 
 def _newest(trials: Sequence[Trial]) -> list[Trial]:
     def code(trial: Trial) -> tuple[str | None, ...]:
-        return trial["method_fingerprint"], trial["version"], trial["data_fingerprint"]
+        marks = ("method_fingerprint", "version", "data_fingerprint", "backbone_fingerprint")
+        return tuple(trial[mark] for mark in marks)
 
     if not trials:
         return []

@@ -67,6 +67,7 @@ SCHEMA: dict[str, str] = {
     "method_origin": _TEXT,
     "method_fingerprint": _TEXT,
     "data_fingerprint": _TEXT,
+    "backbone_fingerprint": _TEXT,
     "commit": _TEXT,
     "dirty": _FLAG,
     "version": _TEXT,
@@ -236,6 +237,10 @@ def _of_record(record: Record) -> dict[str, Any]:
         "method_origin": record.plugin.get("origin"),
         "method_fingerprint": record.plugin.get("fingerprint"),
         "data_fingerprint": record.data.get("fingerprint"),
+        # Weights drawn at random differ with the seed, and should.
+        "backbone_fingerprint": None
+        if record.spec.backbone.weights == "none"
+        else record.plugin.get("backbone"),
         **{name: environment.get(name) for name in ("commit", "dirty")},
         "version": environment.get("lnlbench"),
         "error": f"{error['type']}: {error['message']}" if error else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,7 @@ def command(
     from lnlbench.cli.progress import Progress
     from lnlbench.data.features import default_cache_folder
     from lnlbench.plan import plan as make_plan
+    from lnlbench.provenance import look_up
     from lnlbench.record import Status
     from lnlbench.run import execute, extract_features, find_pending, merge_plans, preflight, tidy
     from lnlbench.store import Store
@@ -126,7 +128,9 @@ def command(
     )
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
-        _show_plan(plan, find_pending(plan, known, retry), setting, out)
+        workspace = Workspace(setting)
+        pending = find_pending(plan, known, retry, partial(look_up, workspace=workspace))
+        _show_plan(plan, pending, setting, out)
         return ExitCode.OK
 
     store, saved = Store.open(out, create=True), Checkpoints(setting.checkpoints)
@@ -134,16 +138,17 @@ def command(
         records, notes = tidy(store, saved)
         for note in notes:
             click.echo(f"Warning: {note}", err=True)
-        pending = find_pending(plan, records, retry)
+        workspace = Workspace(replace(setting, threads=cores))
+        pending = find_pending(plan, records, retry, partial(look_up, workspace=workspace))
         _warn_stale(pending)
         progress = Progress(len(pending.todo))
         progress.plan(plan, pending, out)
         if pending.todo:
-            workspace = Workspace(replace(setting, threads=cores))
             preflight(pending.todo, workspace)
+            present = look_up(pending.todo, workspace)
             if ray_address is None:  # a cluster's nodes extract what they need themselves
                 extract_features(pending.todo, workspace, progress.extraction)
-            del workspace
+        del workspace
         store.put_plan(merge_plans(store.plans().get(plan.grid), plan))
         if pending.todo:
             resources = None
@@ -153,6 +158,7 @@ def command(
                 resources = Resources(jobs, setting.threads, gpus, ray_address)
 
             def finished(record: Record) -> None:
+                record = present.complete(record)
                 store.put(record)
                 if record.status is Status.DONE:
                     saved.remove(record.trial_id)
