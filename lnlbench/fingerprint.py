@@ -46,7 +46,11 @@ def _lines(node: object) -> list[str]:
         if name == "kind" or (value in (None, []) and not isinstance(node, ast.Constant)):
             continue
         items = value if isinstance(value, list) else [value]
-        if name == "body" and isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            name == "body"
+            and isinstance(node, _DOCUMENTED)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             items = items[1:]
         lines.append(f".{name} {len(items)}")
         for item in items:

@@ -18,7 +18,7 @@ from lnlbench.api import Method, Skip, Task
 from lnlbench.checkpoint import Checkpoints
 from lnlbench.data.inputs import FeatureInputs, Inputs
 from lnlbench.environment import describe_environment
-from lnlbench.errors import LnlbenchError, TrialError, UsageError
+from lnlbench.errors import LnlbenchError, StoreError, TrialError, UsageError
 from lnlbench.ledger import Ledger
 from lnlbench.model import Model
 from lnlbench.phase import EVALUATION_BATCH, Phase
@@ -32,6 +32,10 @@ from lnlbench.timing import Clocks
 from lnlbench.workspace import Workspace
 
 Entry = dict[str, Any]  # what an epoch gave
+
+# Characters of a failure that are kept.
+MESSAGE_LENGTH = 2_000
+TRACE_LENGTH = 20_000
 
 
 def attempt_trial(
@@ -51,16 +55,21 @@ def attempt_trial(
     ------
     StopTrial
         What ``on_epoch`` raises to end a trial that has not failed.
+    StoreError
+        If its checkpoint cannot be saved. That is no failure of the trial, and a run that went on
+        would lose the other trials' epochs as well.
     """
     started = _now()
     try:
         return run_trial(spec, workspace, on_epoch)
+    except StoreError:
+        raise
     # A plugin that calls sys.exit() must not end the worker, which other trials need.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return failure(
             spec,
             type(error).__name__,
-            error.message if isinstance(error, LnlbenchError) else str(error),
+            _message(error),
             hint=error.hint if isinstance(error, LnlbenchError) else None,
             trace=traceback.format_exc(),
             started=started,
@@ -76,7 +85,14 @@ class StopTrial(BaseException):
 def failure(
     spec: TrialSpec, kind: str, message: str, *, hint: str | None = None, trace: str = "", started: str = ""
 ) -> Record:
-    """Return the record of a trial that failed."""
+    """Return the record of a trial that failed.
+
+    A message or traceback of megabytes (an array in an exception's text, say) is cut.
+    """
+    if len(message) > MESSAGE_LENGTH:
+        message = f"{message[:MESSAGE_LENGTH]}… ({len(message):,} characters)"
+    if len(trace) > TRACE_LENGTH:  # the end says most
+        trace = f"({len(trace):,} characters) …{trace[-TRACE_LENGTH:]}"
     error = {"type": kind, "message": message, "hint": hint, "traceback": trace}
     return Record(
         spec,
@@ -86,6 +102,18 @@ def failure(
         started=started or _now(),
         finished=_now(),
     )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, LnlbenchError):
+        return error.message
+    if isinstance(error, SystemExit):
+        return f"The code of the trial called sys.exit({error.code!r})."
+    try:
+        return str(error) or "It was raised without a message."
+    # A plugin's own exception class may be broken as well.
+    except Exception as broken:  # noqa: BLE001
+        return f"Its message cannot be shown ({type(broken).__name__})."
 
 
 def run_trial(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lnlbench.spec import TrialSpec
 
 
+_LINE_LENGTH = 300  # characters of a failure's reason; the record has the rest
+
+
 class Progress:
     """Says what is going on, on standard error; used as a context manager while trials run.
 
@@ -75,8 +78,9 @@ class Progress:
         else:
             self._failed += 1
             error = record.error or {}
+            lines = str(error.get("message")).strip().splitlines() or [""]
             self._say(
-                f"{place} {record.spec.describe()}: FAILED, {error.get('type')}: {error.get('message')}"
+                f"{place} {record.spec.describe()}: FAILED, {error.get('type')}: {lines[0][:_LINE_LENGTH]}"
             )
         self._refresh()
 
