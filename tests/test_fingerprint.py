@@ -80,7 +80,8 @@ def test_a_string_that_is_no_docstring_counts(tmp_path):
 
 def test_it_is_the_same_in_every_process(tmp_path):
     here = fingerprint_of(tmp_path, SOURCE)
-    code = "import sys, pathlib, lnlbench.fingerprint as f; print(f.source_fingerprint(pathlib.Path(sys.argv[1])))"
+    code = "import sys, pathlib, lnlbench.fingerprint as f\n"
+    code += "print(f.source_fingerprint(pathlib.Path(sys.argv[1])))"
     command = [sys.executable, "-c", code, str(tmp_path / "mine.py")]
     there = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert there.strip() == here
