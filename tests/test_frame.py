@@ -136,6 +136,18 @@ def test_records_of_changed_data_are_stale() -> None:
     assert stale.drop(old.trial_id).isna().all()
 
 
+def test_records_of_replaced_noise_files_are_stale() -> None:
+    noise = "file:noisy.npz"
+    old = make_record(make_spec(noise=noise), finished="2025-01-01", noise={"labels_sha256": "a" * 64})
+    new = make_record(make_spec("gce", noise=noise), finished="2025-01-02", noise={"labels_sha256": "b" * 64})
+    seed = make_record(
+        make_spec(noise=noise, seed=1), finished="2025-01-01", noise={"labels_sha256": "c" * 64}
+    )
+    stale = build_frame({}, [old, new, seed]).set_index("trial_id")["stale"]
+    assert stale[old.trial_id] == f"noisy labels changed: {'a' * 12}, now {'b' * 12}"
+    assert stale.drop(old.trial_id).isna().all()
+
+
 def test_records_that_started_from_other_weights_are_stale() -> None:
     old = make_record(make_spec(), finished="2025-01-01", plugin={"backbone": "a" * 64})
     new = make_record(make_spec("gce"), finished="2025-01-02", plugin={"backbone": "b" * 64})

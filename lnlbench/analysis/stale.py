@@ -18,9 +18,9 @@ def staleness(records: Iterable[Record], installed: str | None = None) -> dict[s
     """Return the reason, by trial id, for every record that is stale.
 
     A record is stale if a newer one of the same method has another fingerprint or was made
-    by another version of lnlbench, or if a newer one of the same data set or backbone (with the
-    same options) saw other data or started from other weights. Unknown fingerprints are not
-    compared.
+    by another version of lnlbench, or if a newer one of the same data set, noise and seed, or
+    backbone (with the same options) saw other data, other noisy labels (a noise file that was
+    replaced, say) or started from other weights. Unknown fingerprints are not compared.
 
     Parameters
     ----------
@@ -54,6 +54,11 @@ def _backbone(record: Record) -> str:
     return json.dumps([backbone, seed], sort_keys=True)
 
 
+def _noise(record: Record) -> str:
+    canonical = record.spec.canonical()
+    return json.dumps([canonical["dataset"], canonical["noise"], record.spec.seed], sort_keys=True)
+
+
 def _method(record: Record) -> str:
     return record.spec.method.name
 
@@ -66,5 +71,6 @@ _COMPARISONS: tuple[tuple[str, Callable[[Record], str], Callable[[Record], str]]
     ("method", _method, lambda record: _text(record.plugin, "fingerprint")),
     (_VERSION, _method, lambda record: _text(record.environment, "lnlbench")),
     ("data", _dataset, lambda record: _text(record.data, "fingerprint")),
+    ("noisy labels", _noise, lambda record: _text(record.noise, "labels_sha256")),
     ("weights", _backbone, lambda record: _text(record.plugin, "backbone")),
 )
