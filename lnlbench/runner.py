@@ -6,13 +6,15 @@ trial. Results travel back as JSON and are written by the driver, one by one.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -307,8 +309,12 @@ def _ray(resources: Resources) -> Iterator[None]:
             include_dashboard=False,
             **quiet,
         )
+    # A worker that dies is a record, with its reason; Tune would print a traceback as well.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        yield
+        # Ray reports dead workers on standard output, which is the table's.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 

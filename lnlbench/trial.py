@@ -142,7 +142,10 @@ def run_trial(
     """
     checkpoints = Checkpoints(workspace.setting.checkpoints)
     trial = Trial(spec, workspace)
-    for entry in trial.epochs(checkpoints.load(spec.trial_id, trial.identity)):
+    saved = checkpoints.load(spec.trial_id, trial.identity)
+    if saved is None:
+        trial.discarded = checkpoints.why_not(spec.trial_id, trial.identity)
+    for entry in trial.epochs(saved):
         if trial.finished < spec.epochs:
             checkpoints.save(spec.trial_id, trial.identity, trial.state())
         if on_epoch is not None:
@@ -175,6 +178,8 @@ class Trial:
         The one that runs.
     splits : Splits
         What the networks are fed in it.
+    discarded : str or None
+        Why there was a checkpoint that could not be continued.
     """
 
     phase: Phase
@@ -196,6 +201,7 @@ class Trial:
         self.events: dict[str, int] = {}
         self._extractions: list[dict[str, Any]] = []
         self._continued: list[dict[str, Any]] = []
+        self.discarded: str | None = None
         torch.set_num_threads(workspace.setting.threads)
         with self.clocks("setup"):
             self.problem = problem or prepare_problem(spec, workspace)
@@ -390,6 +396,7 @@ class Trial:
                 "jobs": setting.jobs,
                 "shared_device": setting.jobs > 1,
                 "continued": self._continued,
+                "discarded_checkpoint": self.discarded,
             },
             environment=describe_environment(),
             plugin={**self._code, "backbone": self.model.fingerprint},

@@ -174,7 +174,8 @@ def check_failures(harm, expected, run):
     """Compare records, summary, status and table with what should have failed."""
     code, out, err = run
     assert code == ExitCode.INCOMPLETE, err
-    assert "Traceback" not in err
+    assert "Traceback" not in out + err
+    assert "raylet" not in out
     frame = harm.frame()
     assert set(frame.index[frame["status"] == "done"]) == set(WELL)
     assert set(frame.index[frame["status"] == "failed"]) == set(expected)
