@@ -93,11 +93,20 @@ class Checkpoints:
         content = read(self.path(trial_id))
         if isinstance(content, Damaged):
             return None
-        # Through JSON, as the stored one went: tuples are lists there.
-        if content["trial_id"] != trial_id or content["identity"] != json.loads(json.dumps(identity)):
+        if _differences(content["identity"], identity):
             return None
         state: dict[str, Any] = content["state"]
         return state
+
+    def why_not(self, trial_id: str, identity: Mapping[str, Any]) -> str | None:
+        """Say why a trial's checkpoint cannot be continued; None if it can be, or there is none."""
+        if self.folder is None or not self.path(trial_id).exists():
+            return None
+        content = read(self.path(trial_id))
+        if isinstance(content, Damaged):
+            return content.reason
+        changed = _differences(content["identity"], identity)
+        return f"other {', '.join(changed)}" if changed else None
 
     def remove(self, trial_id: str) -> None:
         """Remove a trial's checkpoint, if there is one."""
@@ -129,7 +138,16 @@ def read(path: Path) -> dict[str, Any] | Damaged:
         return Damaged(path, str(error))
     if not isinstance(value, dict) or {"trial_id", "identity", "state"} - value.keys():
         return Damaged(path, "it is not the checkpoint of a trial")
+    if value["trial_id"] != path.stem:
+        return Damaged(path, f"it is the checkpoint of another trial, {value['trial_id']}")
     return value
+
+
+def _differences(saved: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Name what is not the same in two identities."""
+    # Through JSON, as the stored one went: tuples are lists there.
+    present = json.loads(json.dumps(present))
+    return [name for name in sorted({*saved, *present}) if saved.get(name) != present.get(name)]
 
 
 def encode(value: Any) -> bytes:

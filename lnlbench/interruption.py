@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from lnlbench.errors import StoreError
+
 # Schedulers and spot instances send SIGTERM, and some seconds later SIGKILL.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,6 +30,11 @@ class Interruption:
     ----------
     requested : bool
         Whether there was an interruption.
+
+    Raises
+    ------
+    StoreError
+        When it is entered, if the flag's folder is none.
     """
 
     def __init__(self, notify: Callable[[], None], flag: Path | None = None) -> None:
@@ -50,7 +57,13 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if self._flag is not None:
-            self._flag.unlink(missing_ok=True)
+            try:
+                self._flag.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"The folder for unfinished trials cannot be used: {error}.",
+                    "Name another one with --checkpoints.",
+                ) from error
         if threading.current_thread() is threading.main_thread():  # the only one that may
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lnlbench.conditions import Condition, Point, condition
-from lnlbench.errors import LnlbenchError, NothingSelectedError, UsageError, suggest
+from lnlbench.errors import LnlbenchError, NothingSelectedError, PluginError, UsageError, suggest
 from lnlbench.filters import parse_where
 from lnlbench.grid import Grid, with_changes
 from lnlbench.grid_file import read_grid
@@ -209,8 +209,7 @@ class _Resolver:
                 )
         spec = self.spec(point)
         if skip is None:
-            unsupported = self.methods[point.method].supports(spec)
-            skip = unsupported.reason if unsupported else None
+            skip = _declined(self.methods[point.method], spec)
         return PlannedTrial(spec, skip)
 
     def spec(self, point: Point) -> TrialSpec:
@@ -230,6 +229,20 @@ class _Resolver:
             embedding=_embedding_spec(point.dataset, settings),
             **precision,
         )
+
+
+def _declined(method: type[Method], spec: TrialSpec) -> str | None:
+    """Return why a method does not support a trial, or None if it does."""
+    try:
+        unsupported = method.supports(spec)
+        return unsupported.reason if unsupported else None
+    # The plugin's code, which may raise anything.
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"supports() of method '{spec.method.name}' failed for {spec.describe()}: "
+            f"{type(error).__name__}: {error}.",
+            "Repair it: it returns None, or Skip(reason).",
+        ) from error
 
 
 def _backbone_spec(name: str, options: Mapping[str, Any]) -> BackboneSpec:

@@ -6,11 +6,13 @@ search with a scheduler.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +94,12 @@ def ray_session(resources: Resources) -> Iterator[None]:
             include_dashboard=False,
             **quiet,
         )
+    # A worker that dies is a record, with its reason; Tune would print a traceback as well.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        yield
+        # Ray reports dead workers on standard output, which is the table's.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 

@@ -29,6 +29,7 @@ from lnlbench.entries import (
     source_file,
 )
 from lnlbench.errors import PluginError
+from lnlbench.fingerprint import source_fingerprint
 from lnlbench.plugin_file import plugin_class
 
 if TYPE_CHECKING:
@@ -139,14 +140,15 @@ def _import(entry: Entry, kind: str) -> Any:
         plugin: Any = _module(entry)
         for attribute in entry.target.rpartition(":")[2].split("."):
             plugin = getattr(plugin, attribute)
-    # Importing runs the plugin's code, which may raise anything at all.
-    except Exception as error:
+    # Importing runs the plugin's code, which may raise anything at all; sys.exit() in it would end
+    # the command, and with the plugin's exit code.
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         in_plugin = last.filename != __file__ and "importlib" not in last.filename
         inside = f" ({last.filename}:{last.lineno})" if in_plugin else ""
         raise PluginError(
             f"The {kind} '{entry.name}' of {entry.origin} cannot be loaded from {entry.target}: "
-            f"{type(error).__name__}: {error}{inside}.",
+            f"{type(error).__name__}: {str(error).rstrip('.')}{inside}.",
             "Repair or uninstall it.",
         ) from error
     return plugin
@@ -173,7 +175,9 @@ def _module(entry: Entry) -> ModuleType:
 
 
 def fingerprint(entry: Entry) -> dict[str, str]:
-    """Return a plugin's origin and the SHA-256 of the file that defines it.
+    """Return a plugin's origin and the fingerprint of the file that defines it.
+
+    See :func:`lnlbench.fingerprint.source_fingerprint`: comments and docstrings do not count.
 
     Raises
     ------
@@ -186,7 +190,7 @@ def fingerprint(entry: Entry) -> dict[str, str]:
             f"The source of '{entry.name}' of {entry.origin} ({entry.target}) cannot be found.",
             "Reinstall its distribution.",
         )
-    return {"origin": entry.origin, "fingerprint": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"origin": entry.origin, "fingerprint": source_fingerprint(path)}
 
 
 @cache

@@ -14,6 +14,7 @@ from lnlbench.checkpoint import Checkpoints
 from lnlbench.errors import DataError
 from lnlbench.interruption import Interruption
 from lnlbench.plan import Plan
+from lnlbench.provenance import Present
 from lnlbench.record import Record, Status
 from lnlbench.spec import TrialSpec, split_reference
 from lnlbench.splits import required_views
@@ -44,7 +45,9 @@ class Pending:
     stale: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_pending(plan: Plan, records: Iterable[Record], retry: str | None) -> Pending:
+def find_pending(
+    plan: Plan, records: Iterable[Record], retry: str | None, look: Callable[[Iterable[TrialSpec]], Present]
+) -> Pending:
     """Compare a plan with what has been recorded.
 
     Parameters
@@ -53,18 +56,13 @@ def find_pending(plan: Plan, records: Iterable[Record], retry: str | None) -> Pe
     records : iterable of Record
     retry : {"failed", "stale", "all"} or None
         Which recorded trials to run again.
+    look : callable
+        Returns code and data, as they are now, of the trials that have a record.
     """
     planned_ids = {planned.spec.trial_id for planned in plan.planned}
     known = {record.trial_id: record for record in records if record.trial_id in planned_ids}
-    current = {
-        name: registry.fingerprint(registry.methods().entry(name))
-        for name in {record.spec.method.name for record in known.values()}
-    }
-    stale = {
-        key: reason
-        for key, record in known.items()
-        if (reason := why_stale(record, current[record.spec.method.name]))
-    }
+    present = look(record.spec for record in known.values())
+    stale = {key: reason for key, record in known.items() if (reason := present.why_stale(record))}
     todo, done, failed = [], 0, 0
     for planned in plan.planned:
         if planned.skip is not None:
@@ -82,26 +80,6 @@ def find_pending(plan: Plan, records: Iterable[Record], retry: str | None) -> Pe
         else:
             failed += 1
     return Pending(tuple(todo), done, failed, stale)
-
-
-def why_stale(record: Record, current: Mapping[str, str]) -> str | None:
-    """Say how the code that is installed now differs from the code that made a record.
-
-    Parameters
-    ----------
-    record : Record
-    current : dict
-        Origin and fingerprint of the method as it is now.
-
-    Returns
-    -------
-    str or None
-        None if the method's source is the same, or if the record does not say.
-    """
-    before = record.plugin.get("fingerprint")
-    if before is None or before == current["fingerprint"]:
-        return None
-    return f"the code of method '{record.spec.method.name}' has changed ({current['origin']})"
 
 
 def find_missing(plan: Plan, setting: Setting) -> list[str]:
@@ -234,7 +212,13 @@ def supervised(
     flag = folder / f".stop-{here[0]}-{here[1]}" if folder is not None else None
     local = resources is None or resources.address is None
     with Interruption(interrupted, flag) as interruption:
-        yield Limits(timeout, traces=folder, flag=flag, driver=here if local else None)
+        yield Limits(
+            timeout,
+            traces=folder,
+            flag=flag,
+            driver=here if local else None,
+            isolated=resources is not None,
+        )
         if interruption.requested:
             raise KeyboardInterrupt
 
@@ -278,9 +262,15 @@ def tidy(store: Store, checkpoints: Checkpoints) -> tuple[list[Record], list[str
     """
     records, damaged = store.read_all()
     notes = []
-    for item in [*damaged, *store.damaged_plans(), *checkpoints.damaged()]:
-        moved = store.set_aside(item)
-        notes.append(f"{item.path} is damaged ({item.reason}); moved to {moved}, the trial runs again.")
+    consequences = (
+        (damaged, "the trial runs again"),
+        (store.damaged_plans(), "it is made again when its grid is run"),
+        (checkpoints.damaged(), "the trial starts from its first epoch"),
+    )
+    for items, consequence in consequences:
+        for item in items:
+            moved = store.set_aside(item)
+            notes.append(f"{item.path} is damaged ({item.reason}); moved to {moved}, {consequence}.")
     for record in records:
         if record.status is Status.DONE:
             checkpoints.remove(record.trial_id)

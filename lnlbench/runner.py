@@ -6,6 +6,7 @@ trial. Results travel back as JSON and are written by the driver, one by one.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspa
 from ray import tune
 from ray.tune import Callback
 
-from lnlbench.errors import LnlbenchError
+from lnlbench.errors import LnlbenchError, StoreError
 from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.spec import TrialSpec
@@ -29,10 +30,17 @@ from lnlbench.workspace import Setting
 # A trial that loses its node is run elsewhere; one that loses this many probably does not fit.
 NODES_LOST = 3
 
+# How faulthandler starts its report of a crash; it ends a line of its own for a time limit.
+_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
+
 
 def _trainable(config: dict[str, Any], specs: list[dict[str, Any]], setting: Setting, limits: Limits) -> None:
     spec = TrialSpec.from_dict(specs[config["trial"]])
-    record = work(spec, workspace_for(setting, limits), limits)
+    try:
+        record = work(spec, workspace_for(setting, limits), limits)
+    except StoreError as error:
+        tune.report({"record": None, "unsaved": [error.message, error.hint]})
+        return
     tune.report({"record": record.to_dict() if record is not None else None})
 
 
@@ -47,7 +55,7 @@ class Deliver(Callback):
         Trials whose node has gone; they are to be run again.
     running : set of int
     error : LnlbenchError or None
-        What ``finished`` raised.
+        What ``finished`` raised, or why a worker could not save a trial.
     """
 
     def __init__(
@@ -82,6 +90,8 @@ class Deliver(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         self.running.discard(trial.config["trial"])
+        if result.get("unsaved") is not None and self.error is None:
+            self.error = StoreError(*result["unsaved"])
         if result.get("record") is not None:
             self.deliver(trial.config["trial"], Record.from_dict(result["record"]))
 
@@ -96,32 +106,35 @@ class Deliver(Callback):
         if "node has died" in reason or "node was terminated" in reason:
             self.lost.add(number)
             return
-        spec, timeout = self._specs[number], self._limits.timeout
-        if timeout is not None and time.monotonic() - self._since[number] >= timeout:
-            self.deliver(number, self._timed_out(spec, timeout, reason))
-            return
-        self.deliver(
-            number,
-            failure(
-                spec,
-                "WorkerDied",
-                "The worker process ended in the middle of the trial "
-                "(killed, out of memory, or crashed in native code).",
-                hint="Give it more memory or fewer --jobs, then use --retry failed.",
-                trace=reason,
-            ),
-        )
+        self.deliver(number, self._lost_process(number, reason))
 
-    def _timed_out(self, spec: TrialSpec, timeout: float, reason: str) -> Record:
-        path = self._limits.trace_file(spec.trial_id)
-        if path is not None and path.exists():
-            reason = path.read_text(encoding="utf-8", errors="replace")
-            path.unlink()
+    def _lost_process(self, number: int, reason: str) -> Record:
+        """Say why a process ended, from what it left and from what Ray knows."""
+        spec, timeout = self._specs[number], self._limits.timeout
+        trace = self._limits.take_trace(spec.trial_id)
+        crash = _CRASH.search(trace)
+        if crash is not None:
+            return failure(
+                spec,
+                "Crashed",
+                f"The worker process crashed in native code ({crash[1]}).",
+                hint="Its record's traceback says where it was. Mend that, then use --retry failed.",
+                trace=trace,
+            )
+        if timeout is not None and time.monotonic() - self._since[number] >= timeout:
+            return failure(
+                spec,
+                "TimedOut",
+                f"The trial took longer than --trial-timeout ({timeout:g} s).",
+                hint="Its record's traceback says where it was. Raise the limit, then use --retry failed.",
+                trace=trace or reason,
+            )
         return failure(
             spec,
-            "TimedOut",
-            f"The trial took longer than --trial-timeout ({timeout:g} s).",
-            hint="Its traceback says where it was. Raise the limit, then use --retry failed.",
+            "WorkerDied",
+            "The worker process was killed or ended itself in the middle of the trial; "
+            "the usual cause is that the machine ran out of memory.",
+            hint="Give it more memory or fewer --jobs, then use --retry failed.",
             trace=reason,
         )
 
@@ -177,7 +190,8 @@ def run_with_ray(
     Raises
     ------
     LnlbenchError
-        Whatever ``finished`` raised: the run stops at the first result that cannot be saved.
+        Whatever ``finished`` raised, and a StoreError of a worker that could not save a checkpoint:
+        the run stops at the first result that cannot be saved.
     """
     with ray_session(resources):
         todo, losses = list(specs), dict.fromkeys((spec.trial_id for spec in specs), 0)

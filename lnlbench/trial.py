@@ -19,7 +19,7 @@ from lnlbench.checkpoint import Checkpoints
 from lnlbench.data.inputs import FeatureInputs, Inputs, in_order
 from lnlbench.embedding import choose_sample, embed
 from lnlbench.environment import describe_environment
-from lnlbench.errors import LnlbenchError, TrialError, UsageError
+from lnlbench.errors import LnlbenchError, StoreError, TrialError, UsageError
 from lnlbench.ledger import Ledger
 from lnlbench.model import Model
 from lnlbench.phase import EVALUATION_BATCH, Phase
@@ -33,6 +33,10 @@ from lnlbench.timing import Clocks
 from lnlbench.workspace import Workspace
 
 Entry = dict[str, Any]  # what an epoch gave
+
+# Characters of a failure that are kept.
+MESSAGE_LENGTH = 2_000
+TRACE_LENGTH = 20_000
 
 
 def attempt_trial(
@@ -52,16 +56,21 @@ def attempt_trial(
     ------
     StopTrial
         What ``on_epoch`` raises to end a trial that has not failed.
+    StoreError
+        If its checkpoint cannot be saved. That is no failure of the trial, and a run that went on
+        would lose the other trials' epochs as well.
     """
     started = _now()
     try:
         return run_trial(spec, workspace, on_epoch)
+    except StoreError:
+        raise
     # A plugin that calls sys.exit() must not end the worker, which other trials need.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return failure(
             spec,
             type(error).__name__,
-            error.message if isinstance(error, LnlbenchError) else str(error),
+            _message(error),
             hint=error.hint if isinstance(error, LnlbenchError) else None,
             trace=traceback.format_exc(),
             started=started,
@@ -77,7 +86,14 @@ class StopTrial(BaseException):
 def failure(
     spec: TrialSpec, kind: str, message: str, *, hint: str | None = None, trace: str = "", started: str = ""
 ) -> Record:
-    """Return the record of a trial that failed."""
+    """Return the record of a trial that failed.
+
+    A message or traceback of megabytes (an array in an exception's text, say) is cut.
+    """
+    if len(message) > MESSAGE_LENGTH:
+        message = f"{message[:MESSAGE_LENGTH]}… ({len(message):,} characters)"
+    if len(trace) > TRACE_LENGTH:  # the end says most
+        trace = f"({len(trace):,} characters) …{trace[-TRACE_LENGTH:]}"
     error = {"type": kind, "message": message, "hint": hint, "traceback": trace}
     return Record(
         spec,
@@ -87,6 +103,18 @@ def failure(
         started=started or _now(),
         finished=_now(),
     )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, LnlbenchError):
+        return error.message
+    if isinstance(error, SystemExit):
+        return f"The code of the trial called sys.exit({error.code!r})."
+    try:
+        return str(error) or "It was raised without a message."
+    # A plugin's own exception class may be broken as well.
+    except Exception as broken:  # noqa: BLE001
+        return f"Its message cannot be shown ({type(broken).__name__})."
 
 
 def run_trial(
@@ -117,7 +145,9 @@ def run_trial(
     checkpoints = Checkpoints(workspace.setting.checkpoints)
     trial = Trial(spec, workspace)
     saved = checkpoints.load(spec.trial_id, trial.identity)
-    if saved is not None and on_epoch is not None:
+    if saved is None:
+        trial.discarded = checkpoints.why_not(spec.trial_id, trial.identity)
+    elif on_epoch is not None:
         for entry in saved["history"]:
             on_epoch(entry)
     for entry in trial.epochs(saved):
@@ -153,6 +183,8 @@ class Trial:
         The one that runs.
     splits : Splits
         What the networks are fed in it.
+    discarded : str or None
+        Why there was a checkpoint that could not be continued.
     """
 
     phase: Phase
@@ -174,6 +206,7 @@ class Trial:
         self.events: dict[str, int] = {}
         self._extractions: list[dict[str, Any]] = []
         self._continued: list[dict[str, Any]] = []
+        self.discarded: str | None = None
         torch.set_num_threads(workspace.setting.threads)
         with self.clocks("setup"):
             self.problem = problem or prepare_problem(spec, workspace)
@@ -391,6 +424,7 @@ class Trial:
                 "jobs": setting.jobs,
                 "shared_device": setting.jobs > 1,
                 "continued": self._continued,
+                "discarded_checkpoint": self.discarded,
             },
             environment=describe_environment(),
             plugin={**self._code, "backbone": self.model.fingerprint},

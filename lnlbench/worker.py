@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lnlbench.errors import StoreError
 from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.spec import TrialSpec
 from lnlbench.trial import StopTrial, attempt_trial
 from lnlbench.workspace import Workspace
 
+_STANDARD_ERROR = 2  # the file descriptor: sys.stderr may be anything in a worker
 HEARTBEAT = 1.0  # seconds between two looks at the driver
 
 
@@ -37,16 +39,28 @@ class Limits:
     driver : (str, int) or None
         Host and process that the worker must not outlive; None on a cluster, whose driver
         may be elsewhere.
+    isolated : bool
+        Whether trials run in processes of their own, whose end is not the run's.
     """
 
     timeout: float | None = None
     traces: Path | None = None
     flag: Path | None = None
     driver: tuple[str, int] | None = None
+    isolated: bool = False
 
     def trace_file(self, trial_id: str) -> Path | None:
-        """Return where the traceback of a trial that took too long is written."""
+        """Return where the traceback of a trial is written whose process cannot go on."""
         return self.traces / f"{trial_id}.trace" if self.traces is not None else None
+
+    def take_trace(self, trial_id: str) -> str:
+        """Return the last words of a trial whose process is gone, and remove their file; "" for none."""
+        path = self.trace_file(trial_id)
+        if path is None or not path.exists():
+            return ""
+        text = path.read_text(encoding="utf-8", errors="replace")
+        path.unlink(missing_ok=True)
+        return text
 
 
 def work(
@@ -67,6 +81,11 @@ def work(
     Record or None
         None if the trial was stopped: by an interruption of the run, to be continued later, or
         by ``on_epoch``.
+
+    Raises
+    ------
+    StoreError
+        If the trial cannot be saved, which the next one could not be either.
     """
 
     def look(entry: Mapping[str, Any]) -> None:
@@ -78,31 +97,45 @@ def work(
     if requested(limits.flag):
         return None
     try:
-        with _time_limit(limits, spec.trial_id):
+        with _last_words(limits, spec.trial_id):
             return attempt_trial(spec, workspace, look)
     except StopTrial:
         return None
 
 
 @contextmanager
-def _time_limit(limits: Limits, trial_id: str) -> Iterator[None]:
-    """End the process if the block takes too long.
+def _last_words(limits: Limits, trial_id: str) -> Iterator[None]:
+    """Let a block that crashes, or takes too long, leave its traceback; the second ends the process.
 
-    faulthandler's watchdog needs neither the interpreter's lock nor a cooperating trial: it ends
-    a loop in native code as well, and says where every thread was.
+    faulthandler needs neither the interpreter's lock nor a cooperating trial: it ends a loop in
+    native code as well, and says where every thread was.
     """
-    if limits.timeout is None:
+    path = limits.trace_file(trial_id)
+    if not limits.isolated or (path is None and limits.timeout is None):
         yield
         return
-    path = limits.trace_file(trial_id)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path or os.devnull, "w", encoding="utf-8") as file:  # noqa: PTH123
-        watch(limits.timeout, file)
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path or os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise StoreError(
+            f"'{path}' cannot be written: {error}.",
+            "Make room or allow writing there, then run the same command again.",
+        ) from error
+    with file:
+        before = faulthandler.is_enabled()
+        if path is not None:
+            faulthandler.enable(file)
+        if limits.timeout is not None:
+            watch(limits.timeout, file)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+            if before:
+                faulthandler.enable(_STANDARD_ERROR)
     if path is not None:
         path.unlink(missing_ok=True)
 

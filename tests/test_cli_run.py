@@ -140,7 +140,7 @@ def test_changed_code_makes_records_stale_and_says_so(run):
     Path("fragile.py").write_text(PLUGIN)
     options = ["--plugin", "fragile.py", "--set", "method=fragile,gce"]
     run(*options)
-    Path("fragile.py").write_text(PLUGIN + "\n# another revision\n")
+    Path("fragile.py").write_text(PLUGIN.replace("glass jaw", "glass chin"))
     code, _, err = run(*options)
     assert code == ExitCode.OK
     assert "1 records are stale: the code of method 'fragile' has changed" in err

@@ -11,7 +11,7 @@ import lnlbench
 from lnlbench.analysis.frame import SCHEMA, DamagedRecordWarning, build_frame, curves, load_frame
 from lnlbench.errors import NothingSelectedError, StoreError, UsageError
 from lnlbench.filters import filter_frame, parse_where
-from lnlbench.spec import DatasetSpec, PhaseSpec
+from lnlbench.spec import BackboneSpec, DatasetSpec, PhaseSpec
 
 
 def row_of(frame: pd.DataFrame) -> pd.Series:
@@ -133,6 +133,34 @@ def test_records_of_changed_data_are_stale() -> None:
     subset = make_record(part, finished="2025-01-01", data={"fingerprint": "c" * 64})
     stale = build_frame({}, [old, new, subset]).set_index("trial_id")["stale"]
     assert stale[old.trial_id].startswith("data changed")
+    assert stale.drop(old.trial_id).isna().all()
+
+
+def test_records_of_replaced_noise_files_are_stale() -> None:
+    noise = "file:noisy.npz"
+    old = make_record(make_spec(noise=noise), finished="2025-01-01", noise={"labels_sha256": "a" * 64})
+    new = make_record(make_spec("gce", noise=noise), finished="2025-01-02", noise={"labels_sha256": "b" * 64})
+    seed = make_record(
+        make_spec(noise=noise, seed=1), finished="2025-01-01", noise={"labels_sha256": "c" * 64}
+    )
+    stale = build_frame({}, [old, new, seed]).set_index("trial_id")["stale"]
+    assert stale[old.trial_id] == f"noisy labels changed: {'a' * 12}, now {'b' * 12}"
+    assert stale.drop(old.trial_id).isna().all()
+
+
+def test_records_that_started_from_other_weights_are_stale() -> None:
+    old = make_record(make_spec(), finished="2025-01-01", plugin={"backbone": "a" * 64})
+    new = make_record(make_spec("gce"), finished="2025-01-02", plugin={"backbone": "b" * 64})
+    scratch = [
+        make_record(
+            dataclasses.replace(make_spec(seed=seed), backbone=BackboneSpec("resnet", weights="none")),
+            finished=f"2025-01-0{seed + 1}",
+            plugin={"backbone": str(seed) * 64},
+        )
+        for seed in (0, 1)
+    ]
+    stale = build_frame({}, [old, new, *scratch]).set_index("trial_id")["stale"]
+    assert stale[old.trial_id] == f"weights changed: {'a' * 12}, now {'b' * 12}"
     assert stale.drop(old.trial_id).isna().all()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -218,15 +217,20 @@ def test_wrong_path_plugin(
 # Fingerprints, summaries, grids
 
 
-def test_fingerprint_is_the_hash_of_the_source(install: Install, methods: registry.Registry[object]) -> None:
-    site = install("mine", "1", points("mine = reg_mine:Mine"), reg_mine="class Mine: pass\n")
+def test_fingerprint_is_that_of_the_code(install: Install, methods: registry.Registry[object]) -> None:
+    site = install("mine", "1", points("mine = reg_mine:Mine"), reg_mine="class Mine: x = 1\n")
     before = registry.fingerprint(methods.entry("mine"))
-    assert before == {
-        "origin": "mine 1",
-        "fingerprint": hashlib.sha256(b"class Mine: pass\n").hexdigest(),
-    }
-    (site / "reg_mine.py").write_text("class Mine: x = 1\n")
+    assert before["origin"] == "mine 1"
+    (site / "reg_mine.py").write_text("class Mine: x = 2\n")
     assert registry.fingerprint(methods.entry("mine"))["fingerprint"] != before["fingerprint"]
+
+
+def test_a_plugin_that_exits_while_it_is_imported_is_an_error(
+    install: Install, methods: registry.Registry[object]
+) -> None:
+    install("mine", "1", points("mine = reg_exits:Mine"), reg_exits="import sys; sys.exit(0)\n")
+    with pytest.raises(PluginError, match=r"'mine' of mine 1 cannot be loaded .* SystemExit: 0"):
+        methods.load("mine")
 
 
 def test_fingerprint_without_source(install: Install, methods: registry.Registry[object]) -> None:

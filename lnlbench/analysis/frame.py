@@ -69,6 +69,7 @@ SCHEMA: dict[str, str] = {
     "method_fingerprint": _TEXT,
     "data_fingerprint": _TEXT,
     "standin": _FLAG,
+    "backbone_fingerprint": _TEXT,
     "commit": _TEXT,
     "dirty": _FLAG,
     "version": _TEXT,
@@ -253,6 +254,10 @@ def _of_record(record: Record) -> dict[str, Any]:
         "method_fingerprint": record.plugin.get("fingerprint"),
         "data_fingerprint": record.data.get("fingerprint"),
         "standin": record.data.get("standin"),
+        # Weights drawn at random differ with the seed, and should.
+        "backbone_fingerprint": None
+        if record.spec.backbone.weights == "none"
+        else record.plugin.get("backbone"),
         **{name: environment.get(name) for name in ("commit", "dirty")},
         "version": environment.get("lnlbench"),
         "error": f"{error['type']}: {error['message']}" if error else None,

@@ -45,7 +45,8 @@ def newest(trials: Sequence[Trial]) -> list[Trial]:
     """Return those trials that the same code made from the same data as the newest of them."""
 
     def code(trial: Trial) -> tuple[str | None, ...]:
-        return trial["method_fingerprint"], trial["version"], trial["data_fingerprint"]
+        marks = ("method_fingerprint", "version", "data_fingerprint", "backbone_fingerprint")
+        return tuple(trial[mark] for mark in marks)
 
     if not trials:
         return []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from lnlbench._version import __version__
 from lnlbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lnlbench.files import Damaged
+    from lnlbench.record import Record
 
 # Where `lnlbench run` puts the results of a grid unless --out says otherwise.
 RUNS = Path("runs")
@@ -74,6 +77,18 @@ def warn_damaged(damaged: Iterable[Damaged]) -> None:
     """Name damaged files on standard error."""
     for path, reason in damaged:
         click.echo(f"Warning: {path} is damaged: {reason}. Its trial counts as pending.", err=True)
+
+
+def warn_stale_version(records: Iterable[Record]) -> None:
+    """Say on standard error that records were made by another version of lnlbench than this."""
+    versions = Counter(record.environment.get("lnlbench") or __version__ for record in records)
+    for version, count in sorted(versions.items()):
+        if version != __version__:
+            click.echo(
+                f"Warning: {count} records are stale: made by lnlbench {version}, this is {__version__}. "
+                "Run them again with --retry stale.",
+                err=True,
+            )
 
 
 def save_bytes(path: Path, content: bytes) -> None:

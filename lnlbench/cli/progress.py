@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lnlbench.spec import TrialSpec
 
 
+_LINE_LENGTH = 300  # characters of a failure's reason; the record has the rest
+
+
 class Progress:
     """Says what is going on, on standard error; used as a context manager while trials run.
 
@@ -77,7 +80,8 @@ class Progress:
         else:
             self._failed += 1
             error = record.error or {}
-            self.ended(record.spec, f"FAILED, {error.get('type')}: {error.get('message')}")
+            lines = str(error.get("message")).strip().splitlines() or [""]
+            self.ended(record.spec, f"FAILED, {error.get('type')}: {lines[0][:_LINE_LENGTH]}")
 
     def ended(self, spec: TrialSpec, outcome: str) -> None:
         """Count a trial, and say what came of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,10 @@ def command(
     from lnlbench.cli.progress import Progress
     from lnlbench.cli.session import open_session
     from lnlbench.plan import plan as make_plan
+    from lnlbench.provenance import look_up
     from lnlbench.run import execute, find_pending, supervised
     from lnlbench.store import Store
+    from lnlbench.workspace import Workspace
 
     out = out or RUNS / grid_name(grid)
     given = read_execution(out, **execution)
@@ -61,7 +64,9 @@ def command(
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
-        _show_plan(plan, find_pending(plan, known, retry), setting, out)
+        workspace = Workspace(setting)
+        pending = find_pending(plan, known, retry, partial(look_up, workspace=workspace))
+        _show_plan(plan, pending, setting, out)
         return ExitCode.OK
     store = Store.open(out, create=True)
     with open_session(store, plan, given, retry, Progress) as session:

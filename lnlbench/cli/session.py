@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lnlbench.cli.execution import Execution
     from lnlbench.cli.progress import Progress
     from lnlbench.plan import Plan
+    from lnlbench.provenance import Present
     from lnlbench.record import Record
     from lnlbench.run import Pending
     from lnlbench.store import Store
@@ -35,6 +37,8 @@ class Session(Generic[P]):
     pending : Pending
     progress : Progress
     saved : Checkpoints
+    present : Present
+        Code and data of the trials to run.
     """
 
     store: Store
@@ -42,9 +46,11 @@ class Session(Generic[P]):
     pending: Pending
     progress: P
     saved: Checkpoints
+    present: Present
 
     def finished(self, record: Record) -> None:
         """Keep a result, before anything else happens with it."""
+        record = self.present.complete(record)
         self.store.put(record)
         if record.status is Status.DONE:
             self.saved.remove(record.trial_id)
@@ -72,6 +78,7 @@ def open_session(
         If another run holds the folder, or for what would fail every trial.
     """
     from lnlbench.checkpoint import Checkpoints
+    from lnlbench.provenance import look_up
     from lnlbench.run import extract_features, find_pending, merge_plans, preflight, tidy
     from lnlbench.workspace import Workspace
 
@@ -80,19 +87,20 @@ def open_session(
         records, notes = tidy(store, saved)
         for note in notes:
             click.echo(f"Warning: {note}", err=True)
-        pending = find_pending(plan, records, retry)
+        workspace = Workspace(replace(given.setting, threads=given.cores))
+        pending = find_pending(plan, records, retry, partial(look_up, workspace=workspace))
         _warn_stale(pending)
         progress = make_progress(len(pending.todo))
         progress.plan(plan, pending, store.root)
         if pending.todo:
-            workspace = Workspace(replace(given.setting, threads=given.cores))
             preflight(pending.todo, workspace)
             if given.ray_address is None:  # a cluster's nodes extract what they need themselves
                 extract_features(pending.todo, workspace, progress.extraction)
-            del workspace
+        present = look_up(pending.todo, workspace)
+        del workspace  # data and weights; trials load their own
         store.put_plan(merge_plans(store.plans().get(plan.grid), plan))
         with progress if pending.todo else nullcontext():
-            yield Session(store, tuple(records), pending, progress, saved)
+            yield Session(store, tuple(records), pending, progress, saved, present)
 
 
 def _warn_stale(pending: Pending) -> None:

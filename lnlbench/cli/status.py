@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench._version import __version__
 from lnlbench.cli.options import grid_name, grid_option, out_option, resolve_out
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         planned = {trial_id for _, trial_id, _ in trials}
         trials += [("", trial_id, None) for trial_id in by_id if trial_id not in planned]
 
-    stale = staleness(records)
+    stale = staleness(records, __version__)
     report: dict[str, Any] = {
         "out": str(store.root),
         "grids": {name: dict.fromkeys(_STATUSES, 0) for name in chosen},

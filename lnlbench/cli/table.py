@@ -15,6 +15,7 @@ from lnlbench.cli.options import (
     resolve_out,
     save_bytes,
     warn_damaged,
+    warn_stale_version,
     where_option,
 )
 from lnlbench.errors import ExitCode, UsageError, suggest
@@ -86,6 +87,7 @@ def make_table(
     plans = store.plans()
     records, damaged = store.read_all()
     warn_damaged(damaged + store.damaged_plans())
+    warn_stale_version(records)
     frame = build_frame(plans, records)
     chosen = filter_frame(frame[frame["grid"] == grid], where or {})
     plan = plans.get(grid, {})

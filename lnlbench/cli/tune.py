@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def command(
     that a grid takes with --set hyperparameters=FILE.toml.
     """
     from lnlbench.cli.tune_dry_run import describe_search
+    from lnlbench.provenance import look_up
     from lnlbench.run import find_pending
     from lnlbench.search.design import base_plan, make_searches
     from lnlbench.search.journal import Journal
@@ -115,6 +117,7 @@ def command(
     from lnlbench.search.space import check_phase, parse_space
     from lnlbench.search.write import check_target
     from lnlbench.store import Store
+    from lnlbench.workspace import Workspace
 
     _check_options(strategy, samples, grace, reduction, execution["executor"])
     space = parse_space(check_phase(tuning), spaces)
@@ -135,7 +138,9 @@ def command(
     if dry_run:
         known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
         plan = task.plan()
-        click.echo(describe_search(plan, searches, find_pending(plan, known, retry), given.setting, out))
+        look = partial(look_up, workspace=Workspace(given.setting))
+        pending = find_pending(plan, known, retry, look)
+        click.echo(describe_search(plan, searches, pending, given.setting, out))
         return ExitCode.OK
     store = _run(task, given, out, retry, metric)
     return _conclude(task, store, metric, how, write or out / "hyperparameters.toml", top, grid, sets)

@@ -7,11 +7,13 @@ readers verify the checksum and memory-map the array.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from filelock import FileLock
 
 from lnlbench.errors import CacheError
 from lnlbench.files import Damaged, read_checked, write_checked
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,14 @@ class ArrayFolder:
         """Return the file of an entry's array."""
         return self.folder / f"{name}.npy"
 
-    def obtain(self, name: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def obtain(
+        self,
+        name: str,
+        make: Callable[[Path], Mapping[str, Any]],
+        *,
+        key: Mapping[str, Any] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> Entry:
         """Return an entry, making it if it is not there or damaged.
 
         Parameters
@@ -63,7 +74,12 @@ class ArrayFolder:
             Hash of everything that the array depends on.
         make : callable
             Writes the array in npy format to the path it is given, and returns what the manifest is
-            to hold besides ``sha256`` and ``seconds``.
+            to hold besides ``key``, ``sha256`` and ``seconds``. Should not write through a memory
+            map: where the disk is full, that kills the process.
+        key : mapping, optional
+            JSON value that the manifest must hold: files may be whole, and those of another entry.
+        shape : tuple of int, optional
+            That the array must have.
 
         Raises
         ------
@@ -71,13 +87,12 @@ class ArrayFolder:
             If the folder cannot be used.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{name}.lock"):
-                found = self._read(name)
+            with self._locked(name) as may_write:
+                found = self._read(name, key, shape, may_write)
                 if found is not None:
                     return found
-                self._write(name, make)
-                written = self._read(name)
+                self._write(name, make, key)
+                written = self._read(name, key, shape, may_write)
         except OSError as error:
             raise CacheError(
                 f"The cache {self.folder} cannot be used: {error}.",
@@ -90,6 +105,27 @@ class ArrayFolder:
             )
         return Entry(written.array, written.manifest, fresh=True)
 
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[bool]:
+        """Hold an entry; yields whether it may be written.
+
+        A cache that somebody else has filled and that is read-only is as good as any for what is
+        in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / f"{name}.lock")
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in _READ_ONLY or not self.has(name):
+                raise
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def has(self, name: str) -> bool:
         """Whether an entry exists (not yet verified)."""
         return self._manifest_path(name).exists()
@@ -97,7 +133,9 @@ class ArrayFolder:
     def _manifest_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
-    def _read(self, name: str) -> Entry | None:
+    def _read(
+        self, name: str, key: Mapping[str, Any] | None, shape: tuple[int, ...] | None, may_write: bool
+    ) -> Entry | None:
         array_path, manifest_path = self.path(name), self._manifest_path(name)
         if not array_path.exists() or not manifest_path.exists():
             return None
@@ -105,9 +143,18 @@ class ArrayFolder:
             manifest = read_checked(manifest_path)
             if isinstance(manifest, Damaged):
                 raise ValueError(f"the manifest: {manifest.reason}")
+            if key is not None and manifest.get("key") != key:
+                raise ValueError("they are those of something else")
             self._verify(array_path, manifest["sha256"])
             array = np.load(array_path, mmap_mode="c", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            if shape is not None and array.shape != shape:
+                raise ValueError(f"their shape is {array.shape}")
+        except (ValueError, KeyError, EOFError) as error:
+            if not may_write:
+                raise CacheError(
+                    f"The {self._content} {array_path} are damaged ({error}), and the folder is read-only.",
+                    "Choose another folder with --cache-dir or LNLBENCH_CACHE.",
+                ) from error
             # It can always be made again, so a damaged entry is replaced, aloud.
             for path in (array_path, manifest_path):
                 if path.exists():
@@ -131,7 +178,12 @@ class ArrayFolder:
             raise ValueError("checksum mismatch")
         self._verified[path] = seen
 
-    def _write(self, name: str, make: Callable[[Path], Mapping[str, Any]]) -> None:
+    def _write(
+        self, name: str, make: Callable[[Path], Mapping[str, Any]], key: Mapping[str, Any] | None
+    ) -> None:
+        """Make an entry; the caller holds its lock."""
+        for leftover in self.folder.glob(f"{name}.*.part"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         part = self.folder / f"{name}.{os.getpid()}.part"
         started = time.perf_counter()
         try:
@@ -139,6 +191,8 @@ class ArrayFolder:
             with part.open("rb") as stream:
                 manifest["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
                 os.fsync(stream.fileno())
+            if key is not None:
+                manifest["key"] = dict(key)
             manifest["seconds"] = time.perf_counter() - started
             # The array goes first: a manifest always describes a complete array.
             part.replace(self.path(name))

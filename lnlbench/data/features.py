@@ -108,9 +108,9 @@ class FeatureCache:
 
         def make(path: Path) -> dict[str, Any]:
             _write(path, shape, extract)
-            return {"key": asdict(key), "threads": torch.get_num_threads()}
+            return {"threads": torch.get_num_threads()}
 
-        entry = self._arrays.obtain(key.digest, make)
+        entry = self._arrays.obtain(key.digest, make, key=asdict(key), shape=shape)
         return CachedFeatures(
             torch.from_numpy(entry.array),
             float(entry.manifest["seconds"]),
@@ -124,12 +124,16 @@ class FeatureCache:
 
 
 def _write(path: Path, shape: tuple[int, int], extract: Callable[[], Iterator[torch.Tensor]]) -> None:
-    # Chunks go to disk as they come: all features of a large data set need not fit in memory.
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    row = 0
-    for chunk in extract():
-        target[row : row + len(chunk)] = chunk.numpy()
-        row += len(chunk)
-    if row != shape[0]:
-        raise CacheError(f"Feature extraction gave {row} rows instead of {shape[0]}.")
-    target.flush()
+    """Write chunks of rows as one npy file, as they come: they need not all fit in memory."""
+    rows = 0
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for chunk in extract():
+            if chunk.shape[1:] != shape[1:]:
+                raise CacheError(
+                    f"Feature extraction gave rows of {tuple(chunk.shape[1:])}, not {shape[1:]}."
+                )
+            stream.write(np.ascontiguousarray(chunk.numpy(), dtype="<f4").data)
+            rows += len(chunk)
+    if rows != shape[0]:
+        raise CacheError(f"Feature extraction gave {rows} rows instead of {shape[0]}.")

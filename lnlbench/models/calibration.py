@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,12 +25,15 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from lnlbench.errors import WeightsError
+from lnlbench.errors import CacheError, WeightsError
+from lnlbench.files import Damaged, read_checked, write_checked
 from lnlbench.models.backbone import Backbone
 
 # A rival has to be this much faster than plain float32 to be worth its different rounding.
 MARGIN = 1.1
 _BATCHES = (64, 32, 16, 8, 4)  # images; the first that memory and time allow
+# Raised when a file of choices can no longer be read as it is.
+FORMAT = 2
 _REPEATS = 3
 _SECONDS = 60.0  # that it may take, about
 
@@ -79,6 +84,12 @@ def calibrate(
         CPU threads that trials use.
     folder : Path
         Where choices are kept.
+
+    Raises
+    ------
+    CacheError
+        If the choice cannot be kept: another measurement might choose otherwise, and so give
+        other numbers.
     """
     architecture = [[name, list(p.shape)] for name, p in backbone.module.named_parameters()]
     key: dict[str, Any] = {
@@ -88,31 +99,61 @@ def calibrate(
         "threads": threads,
         "machine": [platform.machine(), _processor(device), os.cpu_count()],
         "torch": torch.__version__,
+        "format": FORMAT,
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    with FileLock(folder / f"{name}.lock"):
-        if path.exists():
-            try:
-                return Execution(**json.loads(path.read_text())["chosen"])
-            except (ValueError, KeyError, TypeError):
-                path.unlink()  # unreadable: measuring again is cheap
-        speeds = _measure(backbone, precision, device)
-        plain = next(iter(speeds))
-        fastest = max(speeds, key=lambda rival: speeds[rival])
-        chosen = fastest if speeds[fastest] > MARGIN * speeds[plain] else plain
-        report = {
-            "chosen": asdict(chosen),
-            "images_per_second": {
-                f"{e.precision} channels_last={e.channels_last}": s for e, s in speeds.items()
-            },
-            "key": {**key, "architecture": len(architecture)},
-        }
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(report, indent=1))
-        part.replace(path)
-        return chosen
+    kept = _read(path)
+    if isinstance(kept, Execution):  # written once, in one step: reading needs no lock
+        return kept
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            return _read_or_choose(path, backbone, precision, device, key)
+    except OSError as error:
+        raise CacheError(
+            f"The calibration '{path}' cannot be kept: {error}.",
+            "Free space there, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
+        ) from error
+
+
+def _read(path: Path) -> Execution | Damaged | None:
+    """Return the choice that is kept in a file, what is wrong with the file, or None without one."""
+    if not path.exists():
+        return None
+    content = read_checked(path)
+    if isinstance(content, Damaged):
+        return content
+    if content.get("entry") != path.stem:
+        return Damaged(path, "it is that of something else")
+    return Execution(**content["chosen"])
+
+
+def _read_or_choose(
+    path: Path, backbone: Backbone, precision: str, device: torch.device, key: Mapping[str, Any]
+) -> Execution:
+    kept = _read(path)
+    if isinstance(kept, Execution):
+        return kept
+    if isinstance(kept, Damaged):
+        path.replace(path.with_name(path.name + ".damaged"))
+        print(
+            f"lnlbench: the calibration {path.name} is damaged ({kept.reason}); moved aside and measured "
+            "again. Another choice would change results in their last digits; their records name it.",
+            file=sys.stderr,
+        )
+    speeds = _measure(backbone, precision, device)
+    plain = next(iter(speeds))
+    fastest = max(speeds, key=lambda rival: speeds[rival])
+    chosen = fastest if speeds[fastest] > MARGIN * speeds[plain] else plain
+    report = {
+        "entry": path.stem,
+        "chosen": asdict(chosen),
+        "images_per_second": {f"{e.precision} channels_last={e.channels_last}": s for e, s in speeds.items()},
+        "key": {**key, "architecture": len(key["architecture"])},
+    }
+    write_checked(path, report)
+    return chosen
 
 
 def _processor(device: torch.device) -> str:

@@ -19,6 +19,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from lnlbench.errors import UsageError, WeightsError
+from lnlbench.models import hub_checksum
 
 OFFLINE_VARIABLE = "LNLBENCH_WEIGHTS"
 WEIGHTS_FILE = "model.safetensors"
@@ -150,7 +151,8 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
     Raises
     ------
     WeightsError
-        If files are missing and cannot be downloaded, or weights exist only as pickles.
+        If files are missing and cannot be downloaded, if downloaded ones are damaged, or if weights
+        exist only as pickles.
     """
     wanted = {"configuration": configuration, "weights": weights}
     folder = own_folder(reference, revision)
@@ -160,9 +162,10 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
             raise WeightsError(*problem)
         return folder
     found = cached(reference, revision)
-    if found is not None and lacking(found, **wanted) is None:
-        return found
     patterns = FILES + (WEIGHT_FILES if weights else ())
+    if found is not None and lacking(found, **wanted) is None:
+        hub_checksum.verify(found, patterns)
+        return found
     found = _snapshot(reference, revision, patterns, local=False)
     lack = lacking(found, **wanted) if found is not None else "config.json" if configuration else WEIGHTS_FILE
     if found is None:
@@ -172,6 +175,7 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
             f"The hub repository '{reference}' has no {lack} that could be downloaded.",
             safetensors_hint() if lack == WEIGHTS_FILE else None,
         )
+    hub_checksum.verify(found, patterns)
     return found
 
 

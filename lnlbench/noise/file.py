@@ -15,7 +15,6 @@ path : str
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -27,16 +26,12 @@ import numpy as np
 from lnlbench.data.npz import read_npz
 from lnlbench.data.source import Labels
 from lnlbench.errors import NoiseError
+from lnlbench.noise.report import labels_hash
 from lnlbench.noise.settings import resolve
 from lnlbench.spec import NoiseSpec
 
 FORMAT = "lnlbench-noise"
 FORMAT_VERSION = 1
-
-
-def labels_hash(labels: Labels) -> str:
-    """Return the SHA-256, in hexadecimal, of labels as little-endian int64."""
-    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").data).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +53,7 @@ class NoiseFile:
         Label of the data set.
     classes : int
     clean_sha256 : str
-        Hash of the clean labels that were corrupted; see :func:`labels_hash`.
+        Hash of the clean labels that were corrupted; see :func:`lnlbench.noise.report.labels_hash`.
     """
 
     labels: Labels

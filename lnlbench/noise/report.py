@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lnlbench.data.source import Labels
+
+
+def labels_hash(labels: Labels) -> str:
+    """Return the SHA-256, in hexadecimal, of labels as little-endian int64."""
+    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class NoiseReport:
         Entropy of the noisy label prior in nats, log C if it is even.
     largest_class_share : float
         Share of the most frequent noisy label, 1 / C if the prior is even.
+    labels_sha256 : str
+        See :func:`labels_hash`: trials of the same noise and seed must agree in it.
     """
 
     realised_rate: float | None
@@ -35,6 +43,7 @@ class NoiseReport:
     transitions: list[list[int]]
     entropy: float
     largest_class_share: float
+    labels_sha256: str
 
     @classmethod
     def of(cls, clean: Labels | None, noisy: Labels, classes: int) -> NoiseReport:
@@ -44,7 +53,7 @@ class NoiseReport:
         entropy = float(-(positive * np.log(positive)).sum())
         largest = float(prior.max())
         if clean is None:
-            return cls(None, [], [], entropy, largest)
+            return cls(None, [], [], entropy, largest, labels_hash(noisy))
         counts = np.bincount(clean * classes + noisy, minlength=classes**2).reshape(classes, classes)
         sizes = counts.sum(axis=1)
         return cls(
@@ -53,6 +62,7 @@ class NoiseReport:
             transitions=counts.tolist(),
             entropy=entropy,
             largest_class_share=largest,
+            labels_sha256=labels_hash(noisy),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspa
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from lnlbench.errors import LnlbenchError
+from lnlbench.errors import LnlbenchError, StoreError
 from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.runner import Deliver, StopEarly
@@ -169,7 +169,11 @@ def _trainable(
         except SystemExit as end:  # how Tune ends a trial that its scheduler has stopped
             raise StopTrial from end
 
-    record = work(spec, workspace_for(setting, limits), limits, report)
+    try:
+        record = work(spec, workspace_for(setting, limits), limits, report)
+    except StoreError as error:
+        tune.report({"unsaved": [error.message, error.hint]})
+        return
     if record is None and requested(limits.flag):
         return
     if record is None:
@@ -205,7 +209,7 @@ class _Follow(Deliver):
         job = self._jobs[trial.config["trial"]]
         if job.over or self.error is not None:
             return
-        if "record" in result:
+        if "record" in result or "unsaved" in result:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return
         try:

@@ -1,0 +1,114 @@
+"""Whole runs of the real command on a few digits, in this process or in one of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import lnlbench
+from lnlbench import registry
+from lnlbench.cli import main
+
+GRID = """
+schema = 1
+title = "A few digits"
+seeds = [0]
+dataset = "digits"
+backbone = "efficientnet_lite0"
+noise = ["symmetric-0.4"]
+[[rows]]
+tuning = "lp"
+method = ["ce", "gce"]
+[dataset_options]
+train_per_class = 8
+test_per_class = 4
+[backbone_options]
+image_size = 32
+[lp]
+epochs = 2
+[fft]
+epochs = 1
+"""
+
+# Columns that hold wall-clock times, or say who paid for a shared feature extraction.
+TIMES = ["setup_s", "features_s", "features_shared", "train_s", "eval_s", "wall_s", "finished", "started"]
+
+
+def arguments(cache: Path, *options: str, executor: str = "inline") -> list[str]:
+    """Return the arguments of ``lnlbench`` for a run of ``tiny.toml`` into ``runs/tiny``."""
+    command = ["run", "--grid", "tiny.toml", "--cache-dir", str(cache), "--cpus-per-trial", "1"]
+    return [*command, "--executor", executor, *options]
+
+
+class Tiny:
+    """A folder with the grid ``tiny.toml``, which is the working folder of what is run."""
+
+    def __init__(self, folder: Path, cache: Path, capture: Any) -> None:
+        self.folder = folder
+        self.cache = cache
+        self.out = folder / "runs" / "tiny"
+        self._capture = capture
+        (folder / "tiny.toml").write_text(GRID)
+
+    def run(self, *options: str, executor: str = "inline") -> tuple[int, str, str]:
+        """Run in this process; returns exit code, standard output and error."""
+        return self.call(*arguments(self.cache, *options, executor=executor))
+
+    def call(self, *command: str) -> tuple[int, str, str]:
+        """Run any ``lnlbench`` command in this process."""
+        registry.methods.cache_clear()  # as in a process of its own
+        self._capture.readouterr()
+        code = main(list(command))
+        captured = self._capture.readouterr()
+        return code, captured.out, captured.err
+
+    def start(self, *options: str, executor: str = "inline", **settings: Any) -> subprocess.Popen[str]:
+        """Start a run in a process group of its own, as a terminal would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "lnlbench", *arguments(self.cache, *options, executor=executor)],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **settings,
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return the results by method."""
+        return lnlbench.load(self.out).set_index("method")
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """Return everything but times that an export holds, by trial."""
+        frame = lnlbench.load(self.out).sort_values("trial_id")
+        kept = frame.drop(columns=[name for name in TIMES if name in frame])
+        values: list[dict[str, Any]] = kept.astype(object).where(kept.notna(), None).to_dict("records")
+        return values
+
+    def records(self) -> dict[str, int]:
+        """Return the records' files with the time of their last change."""
+        return {path.name: path.stat().st_mtime_ns for path in (self.out / "trials").glob("*.json")}
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait until something holds, while a process is running."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process group, if it is still there."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
