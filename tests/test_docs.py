@@ -190,12 +190,15 @@ def test_the_methods_of_the_docs_load(code: str, tmp_path: Path) -> None:
 
 
 def test_the_grid_of_the_docs_can_be_planned(tmp_path: Path) -> None:
-    (text,) = blocks("docs/grids.md", "toml")
+    text, rows, hyperparameters = blocks("docs/grids.md", "toml")
     path = tmp_path / "example.toml"
     path.write_text(text, encoding="utf-8")
+    (tmp_path / "ours.toml").write_text(hyperparameters, encoding="utf-8")
     grid = read_grid(path)
     planned = plan(grid).planned
-    assert len(planned) == grid.size == 7 * 3 * 3  # cells, noise, seeds
+    assert len(planned) == grid.size == 8 * 3 * 3  # cells, noise, seeds
+    path.write_text(text.replace("[dataset_options]", f"{rows}\n[dataset_options]"), encoding="utf-8")
+    assert len(plan(str(path), where=["methods.turn.tau=0.3"]).planned) == 2 * 3 * 3  # epochs, noise, seeds
     skipped = {
         (trial.spec.method.name, trial.spec.noise.label, trial.skip) for trial in planned if trial.skip
     }

@@ -257,16 +257,16 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _count(units: float) -> str:
-    """Write a number of units with three digits or so: 12,300, 4.56 M."""
+    """Write a number of units: 12,300, 4.56 M."""
     if units < 1e6:
         return f"{units:,.0f}"
-    return f"{units / 1e6:.3g} M" if units < 1e9 else f"{units / 1e9:,.3g} G"
+    return f"{units / 1e6:,.2f} M"
 
 
 def _hours(hours: float | None) -> str:
     if hours is None:
         return "unknown"
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}" if hours >= 0.01 else "< 0.01"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2f}" if hours >= 0.005 else "< 0.01"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
