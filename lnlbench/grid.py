@@ -13,6 +13,7 @@ from typing import Any
 
 from lnlbench.conditions import AXES, MAX_TRIALS, Condition, Point, parse_seeds
 from lnlbench.errors import UsageError
+from lnlbench.printable import check_characters
 from lnlbench.settings import Origin, Setting, Settings, check_value, parse_value, resolve_key
 from lnlbench.spec import NoiseSpec, one_of
 from lnlbench.tuning import TUNING_MODES
@@ -163,6 +164,7 @@ def with_changes(grid: Grid, sets: Sequence[str] = (), seeds: str | None = None)
         key, separator, value = (part.strip() for part in text.partition("="))
         origin = Origin(f"--set {text}", in_file=False)
         with origin.locating():
+            check_characters(text, "the option")
             if not separator or not key or not value:
                 raise UsageError("This is not KEY=VALUE.", "Write, for example, --set lp.epochs=3.")
             grid = _set(grid, key, value, origin)

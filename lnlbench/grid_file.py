@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lnlbench.conditions import Condition, condition, parse_seeds
-from lnlbench.errors import GridError, UsageError, suggest
+from lnlbench.errors import UsageError, suggest
 from lnlbench.grid import Exclude, Grid, Override, Row, check_tuning
 from lnlbench.settings import Origin, Setting, check_value, flatten, resolve_key
 from lnlbench.spec import NoiseSpec
 from lnlbench.toml_lines import key_lines
+from lnlbench.toml_text import read_toml
 
 SCHEMA = 1
 
@@ -42,20 +40,8 @@ def read_grid(path: Path) -> Grid:
         If the file cannot be read, or a key or a value in it is wrong; the message starts with
         ``file:line``.
     """
-    try:
-        content = path.read_bytes()
-        text = content.decode()
-    except OSError as error:
-        raise GridError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise GridError(f"{path}: is not UTF-8 text.", "Save it as UTF-8.") from error
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        where = f"{path}:{line[1] if line else len(text.splitlines())}"
-        raise GridError(f"{where}: is not TOML: {error}.", "See https://toml.io.") from error
-    return _Reader(path, document, key_lines(text)).grid(hashlib.sha256(content).hexdigest())
+    file = read_toml(path)
+    return _Reader(path, file.document, key_lines(file.text)).grid(file.sha256)
 
 
 class _Reader:
