@@ -7,12 +7,15 @@ are read, so they are not downloaded and not opened.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from lnlbench.errors import UsageError, WeightsError
+from lnlbench.paths import expand
+from lnlbench.printable import shorten
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -47,8 +50,15 @@ def lacking(folder: Path, *, configuration: bool, weights: bool) -> str | None:
         return WEIGHTS_FILE
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+        unsafe = [shard for shard in shards if not re.fullmatch(r"model[\w.-]*\.safetensors", shard)]
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise WeightsError(f"'{index}' is not an index of weights ({error!r}).", "Fetch it again.") from error
+    if unsafe:
+        # transformers would unpickle files of other formats, wherever they are.
+        raise WeightsError(
+            f"'{index}' asks for weights in '{shorten(unsafe[0])}'.",
+            "Weights are read from files model*.safetensors beside the index only.",
+        )
     return next((shard for shard in shards if not (folder / shard).is_file()), None)
 
 
@@ -82,7 +92,7 @@ def model_folder(reference: str, revision: str | None, *, configuration: bool, w
     """
     wanted = {"configuration": configuration, "weights": weights}
     if looks_local(reference):
-        folder = Path(reference).expanduser()
+        folder = expand(reference)
         problem = local_problem(folder, **wanted)
         if problem:
             raise WeightsError(*problem)

@@ -22,6 +22,7 @@ from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models import hub
 from lnlbench.models.backbone import Backbone, BackboneSource, finish, initialisation
 from lnlbench.models.preprocessing import Preprocessing
+from lnlbench.paths import expand
 from lnlbench.spec import BackboneSpec, Scalar, one_of
 
 POOLINGS = ("model", "cls", "mean")
@@ -61,7 +62,7 @@ class HuggingFace(BackboneSource):
         name = self.reference(spec)
         wanted = {"configuration": True, "weights": spec.weights == "pretrained"}
         if hub.looks_local(name):
-            problem = hub.local_problem(Path(name).expanduser(), **wanted)
+            problem = hub.local_problem(expand(name), **wanted)
             return " ".join(problem) if problem else None
         folder = hub.cached(name, spec.revision)
         lack = hub.lacking(folder, **wanted) if folder is not None else "config.json"
