@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def fetch(name: str, root: Path | None) -> None:
     """Download the data set NAME into the data folder."""
     source, path = _source(name)
     if source.missing(path, root) is None:
-        click.echo(f"'{name}' is there already. Check it with: lnlbench data check {name}")
+        echo(f"'{name}' is there already. Check it with: lnlbench data check {name}")
         return
     if root is None:
         raise UsageError("There is no data folder to put it in.", "Give --data DIR, or set LNLBENCH_DATA.")
@@ -47,7 +48,7 @@ def fetch(name: str, root: Path | None) -> None:
     missing = source.missing(path, root)
     if missing is not None:
         raise DataError(f"The download of '{name}' is incomplete. {missing}")
-    click.echo(f"'{name}' is in {root}. Check it with: lnlbench data check {name} --data {root}")
+    echo(f"'{name}' is in {root}. Check it with: lnlbench data check {name} --data {root}")
 
 
 @command.command("check")
@@ -66,13 +67,13 @@ def check(name: str, root: Path | None, form: str) -> None:
     if form == "json":
         import json
 
-        click.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        echo(json.dumps(description, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{description['name']}: {description['classes']} classes, {description['content']}")
+    echo(f"{description['name']}: {description['classes']} classes, {description['content']}")
     for part, sizes in description["splits"].items():
         per_class = f"{sizes['smallest_class']} to {sizes['largest_class']} of a class"
-        click.echo(f"  {part:<10}  {sizes['samples']} samples, {per_class}")
-    click.echo(f"  fingerprint {description['fingerprint']}")
+        echo(f"  {part:<10}  {sizes['samples']} samples, {per_class}")
+    echo(f"  fingerprint {description['fingerprint']}")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

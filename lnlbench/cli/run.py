@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lnlbench.cli.options import RUNS, cache_option, data_option, grid_name, where_option
+from lnlbench.cli.echo import echo
+from lnlbench.cli.options import RUNS, FiniteRange, cache_option, data_option, grid_name, where_option
 from lnlbench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lnlbench.run import Pending
     from lnlbench.store import Store
     from lnlbench.workspace import Setting
+
+MOST = 9999  # jobs, cores and GPUs: larger numbers are slips, and overflow in libraries
 
 
 @click.command("run")
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
 @click.option(
     "--plugin", "plugins", multiple=True, metavar="FILE.py[:CLASS]", help="A method that is not installed."
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time.")
-@click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]")
-@click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]")
+@click.option(
+    "--jobs", type=click.IntRange(1, MOST), default=1, show_default=True, help="Trials at the same time."
+)
+@click.option("--cpus-per-trial", type=click.IntRange(1, MOST), help="[default: the cores divided by --jobs]")
+@click.option("--gpus-per-trial", type=FiniteRange(0, MOST), help="[default: 1 with CUDA, else 0]")
 @click.option("--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001.")
 @click.option(
     "--executor",
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--trial-timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, 10**9, min_open=True),
     metavar="SECONDS",
     help="End a trial that takes longer; it is recorded as failed.",
 )
@@ -125,7 +130,8 @@ def command(
         checkpoints=checkpoints.absolute() if checkpoints else None,
     )
     if dry_run:
-        known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
+        empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+        known = [] if empty else Store.open(out).records()
         _show_plan(plan, find_pending(plan, known, retry), setting, out)
         return ExitCode.OK
 
@@ -133,7 +139,7 @@ def command(
     with store.lock():
         records, notes = tidy(store, saved)
         for note in notes:
-            click.echo(f"Warning: {note}", err=True)
+            echo(f"Warning: {note}", err=True)
         pending = find_pending(plan, records, retry)
         _warn_stale(pending)
         progress = Progress(len(pending.todo))
@@ -185,7 +191,7 @@ def _device(gpus_per_trial: float | None) -> tuple[str, float]:
 def _warn_stale(pending: Pending) -> None:
     if pending.stale:
         reasons = "; ".join(dict.fromkeys(pending.stale.values()))
-        click.echo(
+        echo(
             f"Warning: {len(pending.stale)} records are stale: {reasons}. Run them again with --retry stale.",
             err=True,
         )
@@ -195,18 +201,18 @@ def _show_plan(plan: Plan, pending: Pending, setting: Setting, out: Path) -> Non
     """Print what a run would do, and what it would cost."""
     from lnlbench.cli.dry_run import describe_plan
 
-    click.echo(describe_plan(plan, pending, setting, out))
+    echo(describe_plan(plan, pending, setting, out))
 
 
 def _report(store: Store, plan: Plan, out: Path) -> int:
     """Print the table and the next command; say by the exit code whether all is done."""
     from lnlbench.cli.table import make_table
 
-    click.echo("\n" + make_table(store, plan.grid)[0])
+    echo("\n" + make_table(store, plan.grid)[0])
     done = store.done_ids()
     failed = sum(p.skip is None and p.spec.trial_id not in done for p in plan.planned)
     if failed:
-        click.echo(f"{failed} trials failed. See: lnlbench status --out {out}")
+        echo(f"{failed} trials failed. See: lnlbench status --out {out}")
         return ExitCode.INCOMPLETE
-    click.echo(f"Records are in {out}. Next: lnlbench table --out {out} --format latex")
+    echo(f"Records are in {out}. Next: lnlbench table --out {out} --format latex")
     return ExitCode.OK
