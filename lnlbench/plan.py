@@ -15,12 +15,14 @@ from lnlbench.errors import LnlbenchError, NothingSelectedError, UsageError, sug
 from lnlbench.filters import parse_where
 from lnlbench.grid import Grid, Row, with_changes
 from lnlbench.grid_file import read_grid
+from lnlbench.noise.settings import check_options
 from lnlbench.registry import backbones, datasets, find_grid, methods
 from lnlbench.settings import Origin, Setting, options_under, phase_spec
 from lnlbench.spec import (
     BackboneSpec,
     DatasetSpec,
     MethodSpec,
+    NoiseSpec,
     TrialSpec,
     freeze_options,
     portable_reference,
@@ -202,11 +204,10 @@ class _Resolver:
         settings = self.grid.settings_for(point)
         with self.rows[point.tuning, point.method].origin.locating():
             phases = tuple(phase_spec(settings, point.tuning, kind) for kind in TUNING_MODES[point.tuning])
-        noise_options = options_under(settings, f"noise_options.{point.noise.type}")
         precision = {"precision": settings["precision"].value} if "precision" in settings else {}
         return TrialSpec(
             dataset=DatasetSpec(point.dataset, **options_under(settings, "dataset_options")),
-            noise=replace(point.noise, options=freeze_options(noise_options | dict(point.noise.options))),
+            noise=_noise_spec(point.noise, settings),
             backbone=_backbone_spec(point.backbone, options_under(settings, "backbone_options")),
             tuning=point.tuning,
             method=_method_spec(self.methods[point.method], point, settings),
@@ -214,6 +215,15 @@ class _Resolver:
             phases=phases,
             **precision,
         )
+
+
+def _noise_spec(noise: NoiseSpec, settings: Mapping[str, Setting]) -> NoiseSpec:
+    prefix = f"noise_options.{noise.type}"
+    options = options_under(settings, prefix)
+    for name, value in options.items():
+        with settings[f"{prefix}.{name}"].origin.locating():
+            check_options(replace(noise, options=freeze_options(dict(noise.options) | {name: value})))
+    return replace(noise, options=freeze_options(options | dict(noise.options)))
 
 
 def _backbone_spec(name: str, options: Mapping[str, Any]) -> BackboneSpec:
