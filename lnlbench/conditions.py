@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lnlbench.errors import UsageError, suggest
+from lnlbench.printable import shorten
 from lnlbench.spec import NOISE_TYPES, NoiseSpec, portable_reference
 
 AXES = ("dataset", "noise", "rate", "backbone", "tuning", "method", "seed")
@@ -126,6 +127,11 @@ def value_text(value: Any) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
+def _is_seed(text: str) -> bool:
+    # Eighteen digits fit in 64 bits, as a seed in a record and in a results frame must.
+    return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Read ``"3"``, ``"0-4"`` or ``"0,2,5-7"``; keeps the order, removes duplicates.
 
@@ -137,12 +143,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: dict[int, None] = {}
     for part in text.split(","):
         first, separator, last = (item.strip() for item in part.partition("-"))
-        if not first.isdecimal() or (separator and not last.isdecimal()):
-            raise UsageError(f"Seeds '{text}' cannot be read.", "Write 0-4 or 0,2,5.")
+        if not _is_seed(first) or (separator and not _is_seed(last)):
+            raise UsageError(f"Seeds '{shorten(text)}' cannot be read.", "Write 0-4 or 0,2,5.")
         start, stop = int(first), int(last or first)
         if stop < start:
-            raise UsageError(f"Seeds '{text}' run backwards.", f"Write {stop}-{start}.")
-        if stop - start >= MAX_TRIALS:
-            raise UsageError(f"Seeds '{text}' are {stop - start + 1:,}; {MAX_TRIALS:,} trials are the limit.")
+            raise UsageError(f"Seeds '{shorten(text)}' run backwards.", f"Write {stop}-{start}.")
+        count = len(seeds) + stop - start + 1
+        if count > MAX_TRIALS:
+            raise UsageError(
+                f"Seeds '{shorten(text)}' are {count:,} or more; {MAX_TRIALS:,} trials are the limit."
+            )
         seeds.update(dict.fromkeys(range(start, stop + 1)))
     return tuple(seeds)

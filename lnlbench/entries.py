@@ -7,6 +7,7 @@ broken plugin is still listed with the distribution that it comes from.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from lnlbench.errors import PluginError, suggest
+from lnlbench.printable import shorten
 
 METHODS = "lnlbench.methods"
 BACKBONES = "lnlbench.backbones"
@@ -98,6 +100,21 @@ def choose(entries: Iterable[Entry], name: str, kind: str) -> Entry:
             "Uninstall one of them, or rename its entry point.",
         )
     return found[0]
+
+
+def check_name(name: str, kind: str, origin: str) -> None:
+    """Refuse a plugin by whose name files, tables and commands would mean something else.
+
+    Raises
+    ------
+    PluginError
+        Unless the name is of ASCII letters, digits and ``_ . + -``, and starts with a letter or digit.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", name):
+        raise PluginError(
+            f"'{shorten(name)}' of {origin} cannot be the name of a {kind}.",
+            "Use letters, digits and underscores, as in my_method.",
+        )
 
 
 def collisions(entries: Iterable[Entry]) -> frozenset[str]:

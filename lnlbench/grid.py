@@ -15,6 +15,7 @@ from typing import Any
 from lnlbench.conditions import AXES, MAX_TRIALS, Condition, Point, parse_seeds
 from lnlbench.errors import UsageError
 from lnlbench.hyperparameters import Hyperparameters, read_hyperparameters
+from lnlbench.printable import check_characters
 from lnlbench.registry import find_hyperparameters
 from lnlbench.rows import Cell, Row, cells_of
 from lnlbench.settings import Origin, Setting, Settings, check_value, parse_value, parse_values, resolve_key
@@ -186,6 +187,7 @@ def with_changes(grid: Grid, sets: Sequence[str] = (), seeds: str | None = None)
         key, separator, value = (part.strip() for part in text.partition("="))
         origin = Origin(f"--set {text}", in_file=False)
         with origin.locating():
+            check_characters(text, "the option")
             if not separator or not key or not value:
                 raise UsageError("This is not KEY=VALUE.", "Write, for example, --set lp.epochs=3.")
             grid = _set(grid, key, value, origin)

@@ -15,6 +15,7 @@ from lnlbench.errors import LnlbenchError, NothingSelectedError, PluginError, Us
 from lnlbench.filters import parse_where
 from lnlbench.grid import Grid, with_changes
 from lnlbench.grid_file import read_grid
+from lnlbench.noise.settings import check_options
 from lnlbench.registry import backbones, datasets, find_grid, methods
 from lnlbench.settings import Origin, Setting, options_under, phase_spec
 from lnlbench.spec import (
@@ -22,6 +23,7 @@ from lnlbench.spec import (
     DatasetSpec,
     EmbeddingSpec,
     MethodSpec,
+    NoiseSpec,
     TrialSpec,
     freeze_options,
     portable_reference,
@@ -216,11 +218,10 @@ class _Resolver:
         settings = self.grid.settings_for(point)
         with self.grid.cell_of(point).origin.locating():
             phases = tuple(phase_spec(settings, point.tuning, kind) for kind in TUNING_MODES[point.tuning])
-        noise_options = options_under(settings, f"noise_options.{point.noise.type}")
         precision = {"precision": settings["precision"].value} if "precision" in settings else {}
         return TrialSpec(
             dataset=DatasetSpec(point.dataset, **options_under(settings, "dataset_options")),
-            noise=replace(point.noise, options=freeze_options(noise_options | dict(point.noise.options))),
+            noise=_noise_spec(point.noise, settings),
             backbone=_backbone_spec(point.backbone, options_under(settings, "backbone_options")),
             tuning=point.tuning,
             method=_method_spec(self.methods[point.method], point, settings),
@@ -243,6 +244,15 @@ def _declined(method: type[Method], spec: TrialSpec) -> str | None:
             f"{type(error).__name__}: {error}.",
             "Repair it: it returns None, or Skip(reason).",
         ) from error
+
+
+def _noise_spec(noise: NoiseSpec, settings: Mapping[str, Setting]) -> NoiseSpec:
+    prefix = f"noise_options.{noise.type}"
+    options = options_under(settings, prefix)
+    for name, value in options.items():
+        with settings[f"{prefix}.{name}"].origin.locating():
+            check_options(replace(noise, options=freeze_options(dict(noise.options) | {name: value})))
+    return replace(noise, options=freeze_options(options | dict(noise.options)))
 
 
 def _backbone_spec(name: str, options: Mapping[str, Any]) -> BackboneSpec:

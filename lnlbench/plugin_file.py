@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from lnlbench.errors import PluginError, suggest
+from lnlbench.paths import expand
 
 
 def plugin_class(reference: str, base: str) -> tuple[Path, str, str]:
@@ -37,7 +38,7 @@ def plugin_class(reference: str, base: str) -> tuple[Path, str, str]:
         If there is no such file or class, or the choice of the class is not unique.
     """
     file, _, class_name = reference.partition(".py:")
-    path = Path(f"{file}.py" if class_name else reference).expanduser().resolve()
+    path = expand(f"{file}.py" if class_name else reference).resolve()
     classes = _classes(path)
     if not class_name:
         plugins = _inheriting(classes, base)

@@ -23,6 +23,7 @@ from lnlbench.entries import (
     KINDS,
     METHODS,
     Entry,
+    check_name,
     choose,
     find,
     locate,
@@ -83,6 +84,7 @@ class Registry(Generic[T]):
             or if it is not what the group asks for.
         """
         entry = self.entry(name)
+        check_name(entry.name, self.kind, entry.origin)
         if entry not in self._loaded:
             self._loaded[entry] = self._check(entry, _import(entry, self.kind))
         return self._loaded[entry]
@@ -100,9 +102,10 @@ class Registry(Generic[T]):
         Raises
         ------
         PluginError
-            If the file or the class does not exist, or the name is already taken.
+            If the file or the class does not exist, or its name is none or is already taken.
         """
         path, class_name, name = plugin_class(reference, self.base.rpartition(":")[2])
+        check_name(name, self.kind, path.name)
         entry = Entry(self.group, name, class_name, path=path)
         for other in self.entries():
             if other.name == name and other != entry:

@@ -7,11 +7,12 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lnlbench import noise, registry
 from lnlbench.checkpoint import Checkpoints
-from lnlbench.errors import DataError
+from lnlbench.errors import DataError, NoiseError
 from lnlbench.interruption import Interruption
 from lnlbench.plan import Plan
 from lnlbench.provenance import Present
@@ -87,6 +88,7 @@ def find_missing(plan: Plan, setting: Setting) -> list[str]:
     specs = [planned.spec for planned in plan.planned if planned.skip is None]
     missing: dict[str, None] = {}
     missing.update(dict.fromkeys(_missing_data(specs, setting)))
+    missing.update(dict.fromkeys(_missing_noise(specs)))
     for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
         scheme, reference = split_reference(backbone.name)
         reason = registry.backbones().load(scheme)().missing(reference, backbone)
@@ -101,6 +103,13 @@ def _missing_data(specs: Iterable[TrialSpec], setting: Setting) -> Iterator[str]
         reason = registry.datasets().load(scheme)().missing(path, setting.data)
         if reason:
             yield reason
+
+
+def _missing_noise(specs: Iterable[TrialSpec]) -> Iterator[str]:
+    for options in dict.fromkeys(spec.noise.options for spec in specs if spec.noise.type == "file"):
+        path = Path(str(dict(options)["path"]))
+        if not path.is_file():
+            yield f"There is no noise file '{path}'. Check the path, which is relative to the working folder."
 
 
 def needs_backbone(spec: TrialSpec) -> bool:
@@ -119,6 +128,8 @@ def preflight(specs: Iterable[TrialSpec], workspace: Workspace) -> None:
     specs = tuple(specs)
     for reason in _missing_data(specs, workspace.setting):
         raise DataError(reason)
+    for reason in _missing_noise(specs):
+        raise NoiseError(reason)
     for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
         workspace.backbone(backbone)  # hub weights are downloaded here, once, if they can be
     for dataset_spec, noise_spec in dict.fromkeys((spec.dataset, spec.noise) for spec in specs):

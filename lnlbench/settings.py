@@ -7,6 +7,7 @@ also what checks a value's range.
 
 from __future__ import annotations
 
+import math
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from lnlbench.errors import GridError, LnlbenchError, UsageError, suggest
+from lnlbench.printable import check_characters
 from lnlbench.spec import (
     NOISE_TYPES,
     PRECISIONS,
@@ -24,6 +26,7 @@ from lnlbench.spec import (
     PhaseSpec,
     one_of,
 )
+from lnlbench.toml_text import MAX_INTEGER, parse_toml
 
 # Axes of a grid; `--set` replaces them as a whole.
 AXES = ("dataset", "backbone", "noise", "tuning", "method", "seeds")
@@ -152,9 +155,8 @@ def check_value(key: str, value: Any) -> Any:
     UsageError
         If the type is wrong or the value is out of range.
     """
+    _check_plain(key, value)
     if key not in KEYS:  # options of noise, backbones and methods, checked by their owners
-        if isinstance(value, dict):
-            raise UsageError(f"{key} is a table; it must be a value.")
         return value
     annotation, probe = KEYS[key]
     allowed = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
@@ -167,6 +169,28 @@ def check_value(key: str, value: Any) -> Any:
         raise UsageError(f"{key} is {_shown(value)}; it must be {wanted}.")
     probe(value)
     return value
+
+
+def _check_plain(key: str, value: Any) -> None:
+    """Refuse what no setting can be, and no record could hold."""
+    if isinstance(value, dict):
+        raise UsageError(f"{key} is a table; it must be a value.")
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += item
+        elif isinstance(item, str):
+            check_characters(item, key)
+        elif type(item) not in (int, float, bool):  # TOML has dates, and tables in arrays
+            raise UsageError(
+                f"{key} holds a {type(item).__name__}.",
+                "It must be a text, a number, true or false, or a list of these.",
+            )
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise UsageError(f"{key} is {item}; it must be a finite number.")
+        elif isinstance(item, int) and abs(item) > MAX_INTEGER:
+            raise UsageError(f"{key} is a number beyond 64 bits.")
 
 
 _TYPE_NAMES = {
@@ -187,9 +211,12 @@ def _shown(value: Any) -> str:
 def parse_value(key: str, text: str) -> Any:
     """Read a value of the command line: a TOML value if it is one, else a text."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        document = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    if len(document) > 1:
+        return text  # more than a value: a text with lines of its own
+    value = document["value"]
     wants_text = key in KEYS and str in (KEYS[key][0], *get_args(KEYS[key][0]))
     # A revision may look like a number and still be a name.
     return text if wants_text and not isinstance(value, str) else value
@@ -204,10 +231,11 @@ def parse_values(key: str, text: str) -> list[Any]:
         If the array is empty.
     """
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        document = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return [parse_value(key, part.strip()) for part in text.split(",")]
-    if not isinstance(value, list):
+    value = document["value"]
+    if len(document) > 1 or not isinstance(value, list):
         return [parse_value(key, text)]
     if not value:
         raise UsageError(f"{key} is an empty list.", "Give at least one value.")

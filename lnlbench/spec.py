@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -35,11 +36,23 @@ VALIDATION_LABELS = ("noisy", "clean")
 WEIGHTS = ("pretrained", "none")
 
 
+# What counts and sizes may be: beyond it, libraries overflow instead of running out of memory.
+LARGEST = 2**31 - 1
+LARGEST_IMAGE = 8192  # pixels a side
+
+
 def one_of(value: str, allowed: tuple[str, ...], what: str) -> str:
     """Return ``value`` if it is allowed, else raise an error that lists what is."""
     if value not in allowed:
         raise UsageError(f"Unknown {what} '{value}'.", suggest(str(value), allowed))
     return value
+
+
+def _check_count(value: int, name: str) -> None:
+    if value < 1:
+        raise UsageError(f"{name} is {value}; it must be at least 1.")
+    if value > LARGEST:
+        raise UsageError(f"{name} is {value}; it must be at most {LARGEST:,}.")
 
 
 def split_reference(reference: str) -> tuple[str, str | None]:
@@ -97,10 +110,12 @@ class DatasetSpec:
             )
         for name in ("train_per_class", "test_per_class"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; it must be at least 1.")
-        if self.resize is not None and self.resize < 8:
-            raise UsageError(f"resize is {self.resize}; it must be at least 8 pixels.")
+            if value is not None:
+                _check_count(value, name)
+        if self.resize is not None:
+            _check_count(self.resize, "resize")
+            if self.resize < 8:
+                raise UsageError(f"resize is {self.resize}; it must be at least 8 pixels.")
 
     @property
     def label(self) -> str:
@@ -191,6 +206,8 @@ class BackboneSpec:
         one_of(self.weights, WEIGHTS, "weights")
         if self.image_size is not None and self.image_size < 8:
             raise UsageError(f"image_size is {self.image_size}; it must be at least 8 pixels.")
+        if self.image_size is not None and self.image_size > LARGEST_IMAGE:
+            raise UsageError(f"image_size is {self.image_size}; it must be at most {LARGEST_IMAGE} pixels.")
 
     @property
     def label(self) -> str:
@@ -246,15 +263,18 @@ class PhaseSpec:
         one_of(self.schedule, SCHEDULES, "schedule")
         one_of(self.augmentation, AUGMENTATIONS, "augmentation")
         one_of(self.batch_norm, BATCH_NORMS, "batch_norm")
-        for name, least in (("epochs", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{self.kind}.{name} is {getattr(self, name)}; it must be at least {least}.")
-        if not self.lr > 0.0:
-            raise UsageError(f"{self.kind}.lr is {self.lr:g}; it must be positive.")
-        if self.weight_decay < 0.0 or not 0.0 <= self.momentum < 1.0:
-            raise UsageError(f"{self.kind}: weight_decay must not be negative, momentum must lie in [0, 1).")
-        if self.views is not None and self.views < 1:
-            raise UsageError(f"{self.kind}.views is {self.views}; it must be at least 1.")
+        _check_count(self.epochs, f"{self.kind}.epochs")
+        _check_count(self.batch_size, f"{self.kind}.batch_size")
+        if not 0.0 < self.lr < math.inf:
+            raise UsageError(f"{self.kind}.lr is {self.lr:g}; it must be positive and finite.")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise UsageError(
+                f"{self.kind}.weight_decay is {self.weight_decay:g}; it must be finite and not negative."
+            )
+        if not 0.0 <= self.momentum < 1.0:
+            raise UsageError(f"{self.kind}.momentum is {self.momentum:g}; it must lie in [0, 1).")
+        if self.views is not None:
+            _check_count(self.views, f"{self.kind}.views")
 
 
 @dataclass(frozen=True, slots=True)

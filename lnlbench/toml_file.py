@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lnlbench.errors import GridError, UsageError, suggest
+from lnlbench.errors import UsageError, suggest
 from lnlbench.settings import Origin
 from lnlbench.toml_lines import key_lines
+from lnlbench.toml_text import read_toml
 
 
 class TomlFile:
@@ -37,21 +35,10 @@ class TomlFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            content = path.read_bytes()
-            text = content.decode()
-        except OSError as error:
-            raise GridError(f"{path}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise GridError(f"{path}: is not UTF-8 text.", "Save it as UTF-8.") from error
-        try:
-            self.document: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            line = re.search(r"line (\d+)", str(error))
-            where = f"{path}:{line[1] if line else len(text.splitlines())}"
-            raise GridError(f"{where}: is not TOML: {error}.", "See https://toml.io.") from error
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        self._lines = key_lines(text)
+        file = read_toml(path)
+        self.document: dict[str, Any] = file.document
+        self.sha256 = file.sha256
+        self._lines = key_lines(file.text)
 
     def at(self, key: str) -> Origin:
         """Return the line of a key; of what it is missing from, if it is missing."""

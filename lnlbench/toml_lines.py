@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+from lnlbench.toml_text import statements
+
 
 def key_lines(text: str) -> dict[str, int]:
     """Return the line, counted from 1, on which each key and table of a document starts.
@@ -19,31 +21,17 @@ def key_lines(text: str) -> dict[str, int]:
     dict
         Dotted keys; the tables of an array are ``name[0]``, ``name[1]`` … A key that contains a dot
         itself is not told from a nested one.
-
-    Notes
-    -----
-    A statement of TOML (a header, or a key with its value) is a document itself, so the parser
-    that reads the file also finds where its statements end.
     """
     lines: dict[str, int] = {}
     arrays: dict[str, int] = {}
     table = ""
-    pending = ""
-    start = 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not pending:
-            start = number
-        pending += line + "\n"
-        try:
-            statement = tomllib.loads(pending)
-        except tomllib.TOMLDecodeError:
-            continue  # the value goes on in the next line
-        if pending.lstrip().startswith("["):
+    for line, text_of_one in statements(text):
+        statement = tomllib.loads(text_of_one)
+        if text_of_one.lstrip().startswith("["):
             table = _table_path(statement, arrays)
-            lines.setdefault(table, start)
+            lines.setdefault(table, line)
         else:
-            _record(statement, table, start, lines)
-        pending = ""
+            _record(statement, table, line, lines)
     return lines
 
 

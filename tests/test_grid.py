@@ -232,7 +232,7 @@ def test_set_values(grid: Grid, text: str, key: str, value: object) -> None:
         ("lp.epochs=true", "lp.epochs is true; it must be an integer"),
         ("lp.lr=fast", 'lp.lr is the text "fast"; it must be a number'),
         ("train_per_class=many", 'is the text "many"; it must be an integer or "none"'),
-        ("lp.lr=nan", "lp.lr is nan; it must be positive"),
+        ("lp.lr=nan", "lp.lr is nan; it must be a finite number"),
         ("noise=symmetric-1.2", "must lie in [0, 1]"),
         ("tuning=lpp", "Unknown tuning mode 'lpp'"),
         ("seeds=a", "Seeds 'a' cannot be read"),

@@ -146,7 +146,7 @@ def provenance(drafts: Sequence[Draft], planned: Iterable[Trial]) -> tuple[tuple
         ("commit", _distinct(commits)),
         ("grid", _distinct(trial["grid"] for trial in planned)),
         ("records", str(len(used))),
-        ("date", max((trial["finished"] or "" for trial in used), default="")[:10] or "unknown"),
+        ("date", clean(max((trial["finished"] or "" for trial in used), default="")[:10]) or "unknown"),
     )
 
 
@@ -174,7 +174,7 @@ def _compared(layout: Layout) -> str:
 
 def _machines(drafts: Sequence[Draft]) -> str:
     used = [trial for draft in drafts for trial in draft.used if trial["device"]]
-    machines = {f"{trial['device']}, {trial['threads']} threads" for trial in used}
+    machines = {clean(f"{trial['device']}, {trial['threads']} threads") for trial in used}
     if len(machines) > 1:
         return f", not comparable everywhere ({'; '.join(sorted(machines))})"
     return f" ({machines.pop()})" if machines else ""

@@ -35,9 +35,13 @@ def render_csv(table: Table) -> str:
 
 
 def escape_csv(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    text = clean(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    """Return text on one line that no spreadsheet takes for a formula."""
+    return defuse(clean(text))
+
+
+def defuse(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula, by a quote in front of what could be one."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def _numbers(value: Value, metric: str, column: Column) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from lnlbench.analysis.formatting import Style, format_cell, unrepeated
+from lnlbench.analysis.names import clean
 from lnlbench.analysis.tables import Block, Table
 
 _STYLE = Style(
@@ -27,7 +28,7 @@ def render_text(table: Table) -> str:
         lines += ["", *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
     text = f"{' '.join(table.caption)} Here *x* stands for bold and _x_ for underlined."
     lines += ["", *textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]
-    lines.append("; ".join(f"{name}: {value}" for name, value in table.provenance))
+    lines.append("; ".join(f"{name}: {clean(value)}" for name, value in table.provenance))
     return "\n".join(lines) + "\n"
 
 

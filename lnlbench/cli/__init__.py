@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import tempfile
 import traceback
@@ -11,7 +12,11 @@ from typing import Any
 import click
 
 from lnlbench._version import __version__
+from lnlbench.cli.echo import echo
 from lnlbench.errors import ExitCode, LnlbenchError
+from lnlbench.printable import check_characters, shorten
+
+LONGEST_ERROR = 4000  # characters: a message quotes what it is about, however long that is
 
 # Verb → module and its line in --help, kept here so that --help imports no verb.
 VERBS = {
@@ -73,14 +78,21 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; see :class:`lnlbench.errors.ExitCode`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show all of Unicode
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for argument in sys.argv[1:] if arguments is None else arguments:
+            check_characters(argument, "the command line")
         result: Any = cli.main(arguments, prog_name="lnlbench", standalone_mode=False)
         return int(result) if isinstance(result, int) else ExitCode.OK
     except LnlbenchError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {shorten(str(error), LONGEST_ERROR)}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        message = io.StringIO()
+        error.show(message)
+        echo(shorten(message.getvalue(), LONGEST_ERROR), err=True, nl=False)
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; finished trials are saved. The same command continues.", err=True)
@@ -89,16 +101,31 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of a pipe has left (`lnlbench export | head`); nothing more can be said.
         sys.stderr.close()
         return ExitCode.OK
+    except OSError as error:
+        if error.filename is None:
+            return _internal_error(error)
+        # A file or folder that the system refuses is no bug, wherever it was noticed.
+        echo(f"Error: '{shorten(str(error.filename))}' cannot be used: {error.strerror}.", err=True)
+        return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001
-        # A bug of ours: the user gets a sentence, the log gets the traceback.
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="lnlbench-error-", suffix=".log", delete=False, encoding="utf-8"
-        ) as log:
-            log.write(f"lnlbench {__version__}\n{sys.argv}\n\n{traceback.format_exc()}")
-        click.echo(
-            f"Internal error: {type(error).__name__}: {error}\n"
-            f"This is a bug in lnlbench; please report it with the log {log.name}. "
-            "Finished trials are saved.",
-            err=True,
-        )
-        return ExitCode.INTERNAL
+        return _internal_error(error)
+
+
+def _internal_error(error: Exception) -> int:
+    """Report a bug of ours: the user gets a sentence, the log gets the traceback."""
+    with tempfile.NamedTemporaryFile(
+        "w",
+        prefix="lnlbench-error-",
+        suffix=".log",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
+    ) as log:
+        log.write(f"lnlbench {__version__}\n{sys.argv}\n\n{traceback.format_exc()}")
+    echo(
+        f"Internal error: {type(error).__name__}: {shorten(str(error), LONGEST_ERROR)}\n"
+        f"This is a bug in lnlbench; please report it with the log {log.name}. "
+        "Finished trials are saved.",
+        err=True,
+    )
+    return ExitCode.INTERNAL

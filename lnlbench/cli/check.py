@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ def command(method: str, plugins: tuple[str, ...], form: str) -> int:
     if form == "json":
         import json
 
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(report.summary)
+        echo(report.summary)
     return ExitCode.OK if report.passed else ExitCode.INCOMPLETE
 
 
 def _show(finding: Finding) -> None:
-    click.echo(str(finding))
+    echo(str(finding))

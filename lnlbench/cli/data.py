@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.options import data_option
 from lnlbench.errors import DataError, ExitCode, UsageError
 
@@ -30,7 +31,7 @@ def fetch(name: str, data: Path | None) -> None:
     """Download the data set NAME into the data folder, or say how to get it."""
     source, path = _source(name)
     if source.missing(path, data) is None:
-        click.echo(f"'{name}' is there already. Check it with: lnlbench data check {name}")
+        echo(f"'{name}' is there already. Check it with: lnlbench data check {name}")
         return
     if source.by_hand is not None:
         raise DataError(f"'{name}' cannot be downloaded by a program.", source.by_hand)
@@ -46,7 +47,7 @@ def fetch(name: str, data: Path | None) -> None:
     missing = source.missing(path, data)
     if missing is not None:
         raise DataError(f"The download of '{name}' is incomplete. {missing}")
-    click.echo(f"'{name}' is in {data}. Check it with: lnlbench data check {name} --data {data}")
+    echo(f"'{name}' is in {data}. Check it with: lnlbench data check {name} --data {data}")
 
 
 @command.command("make-standin")
@@ -65,8 +66,8 @@ def make_standin(name: str, data: Path | None, per_class: int, seed: int) -> Non
     if data is None:
         raise UsageError("There is no data folder to put it in.", "Give --data DIR, or set LNLBENCH_DATA.")
     written = source.make_standin(data, per_class, seed)
-    click.echo(f"A stand-in for '{name}' is in {written}. No number measured on it says anything about")
-    click.echo(f"the real data. Check it with: lnlbench data check {name} --data {data}")
+    echo(f"A stand-in for '{name}' is in {written}. No number measured on it says anything about")
+    echo(f"the real data. Check it with: lnlbench data check {name} --data {data}")
 
 
 @command.command("check")
@@ -107,7 +108,7 @@ def check(name: str, data: Path | None, sample: str, limit: int, workers: int | 
     if form == "json":
         import json
 
-        click.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        echo(json.dumps(description, indent=2, ensure_ascii=False))
     else:
         _show(description, limit)
     return ExitCode.INCOMPLETE if problems else ExitCode.OK
@@ -134,28 +135,28 @@ def _show(description: dict[str, Any], limit: int) -> None:
     """Print a description for people; problems go to standard error."""
     name = description["name"]
     if "splits" in description:
-        click.echo(f"{name}: {description['classes']} classes, {description['content']}")
+        echo(f"{name}: {description['classes']} classes, {description['content']}")
         for part, sizes in description["splits"].items():
             per_class = f"{sizes['smallest_class']} to {sizes['largest_class']} of a class"
-            click.echo(f"  {part:<10}  {sizes['samples']} samples, {per_class}")
-        click.echo(f"  fingerprint {description['fingerprint']}")
+            echo(f"  {part:<10}  {sizes['samples']} samples, {per_class}")
+        echo(f"  fingerprint {description['fingerprint']}")
         for part, item in description["decoded"].items():
-            click.echo(f"  {part:<10}  {item['decoded']:,} of {item['of']:,} images decoded")
+            echo(f"  {part:<10}  {item['decoded']:,} of {item['of']:,} images decoded")
         if description["standin"]:
-            click.echo("This is a stand-in: it has the layout of the data set, and images of its own.")
+            echo("This is a stand-in: it has the layout of the data set, and images of its own.")
         else:
             _list(f"Warning: {text}." for text in description["warnings"])
     problems = description["problems"]
     if problems:
-        click.echo(f"{name}: {len(problems):,} problems", err=True)
+        echo(f"{name}: {len(problems):,} problems", err=True)
         _list((f"  {problem}" for problem in problems[:limit]), err=True)
         if len(problems) > limit:
-            click.echo(f"  … and {len(problems) - limit:,} more (see --limit)", err=True)
+            echo(f"  … and {len(problems) - limit:,} more (see --limit)", err=True)
 
 
 def _list(lines: Iterable[str], *, err: bool = False) -> None:
     for line in lines:
-        click.echo(line, err=err)
+        echo(line, err=err)
 
 
 def _sample_size(text: str) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.health import CHECKS, REINSTALL, Folders, Level
 from lnlbench.cli.options import RUNS, cache_option, data_option
 from lnlbench.errors import ExitCode, LnlbenchError
@@ -53,9 +54,9 @@ def command(data: Path | None, cache_dir: Path | None, out: Path, form: str) -> 
     for diagnosis in examine(data, cache_dir, out):
         diagnoses.append(diagnosis)
         if form == "text":
-            click.echo(str(diagnosis))
+            echo(str(diagnosis))
     if form == "json":
-        click.echo(json.dumps([asdict(diagnosis) for diagnosis in diagnoses], indent=2, ensure_ascii=False))
+        echo(json.dumps([asdict(diagnosis) for diagnosis in diagnoses], indent=2, ensure_ascii=False))
     broken = any(diagnosis.level is Level.BROKEN for diagnosis in diagnoses)
     return ExitCode.USAGE if broken else ExitCode.OK
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lnlbench.cli.options import cache_option, data_option
+from lnlbench.cli.options import FiniteRange, cache_option, data_option
 from lnlbench.errors import UsageError
 
 if TYPE_CHECKING:
     from lnlbench.ray_session import Resources
     from lnlbench.workspace import Setting
+
+MOST = 9999  # jobs, cores, processes and GPUs: larger numbers are mistakes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,13 +32,15 @@ _OPTIONS = (
         help="A method that is not installed.",
     ),
     click.option(
-        "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at the same time."
+        "--jobs", type=click.IntRange(1, MOST), default=1, show_default=True, help="Trials at the same time."
     ),
-    click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: the cores divided by --jobs]"),
-    click.option("--gpus-per-trial", type=click.FloatRange(0), help="[default: 1 with CUDA, else 0]"),
+    click.option(
+        "--cpus-per-trial", type=click.IntRange(1, MOST), help="[default: the cores divided by --jobs]"
+    ),
+    click.option("--gpus-per-trial", type=FiniteRange(0, MOST), help="[default: 1 with CUDA, else 0]"),
     click.option(
         "--workers",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MOST),
         help="Processes per trial that decode image files [default: 0; with a GPU, one per CPU thread].",
     ),
     click.option(
@@ -54,7 +58,7 @@ _OPTIONS = (
     ),
     click.option(
         "--trial-timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, 10**9, min_open=True),
         metavar="SECONDS",
         help="End a trial that takes longer; it is recorded as failed.",
     ),

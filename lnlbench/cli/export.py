@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from lnlbench.cli.options import (
     where_option,
 )
 from lnlbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command("export")
@@ -40,8 +44,25 @@ def command(
     frame = build_frame(store.plans(), records)
     chosen = filter_frame(frame, where) if where else frame
     if output is None:
-        click.echo(chosen.to_csv(index=False), nl=False)
+        click.echo(_csv(chosen), nl=False)
     elif form == "csv":
-        save_bytes(output, chosen.to_csv(index=False).encode())
+        save_bytes(output, _csv(chosen).encode())
     else:
         save_bytes(output, chosen.to_parquet(index=False))
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV whose texts neither terminals nor spreadsheets take for commands.
+
+    Numbers are as they are, and so is all text that lnlbench writes itself; Parquet holds every
+    text unchanged.
+    """
+    from lnlbench.analysis.frame import SCHEMA
+    from lnlbench.analysis.render_csv import defuse
+    from lnlbench.printable import printable
+
+    safe = frame.copy()
+    for name, kind in SCHEMA.items():
+        if kind == "string":
+            safe[name] = frame[name].map(lambda text: defuse(printable(text)), na_action="ignore")
+    return safe.to_csv(index=False)

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.entries import Entry
 
 
@@ -44,14 +45,14 @@ def command(what: str, form: str) -> None:
     if form == "json":
         import json
 
-        click.echo(json.dumps(items, indent=2, ensure_ascii=False))
+        echo(json.dumps(items, indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
         _print_table(items)
     else:
         widths = [max((len(item[key]) for item in items), default=0) for key in ("name", "origin")]
         for item in items:
             line = f"{item['name']:<{widths[0]}}  {item['origin']:<{widths[1]}}  {item['summary']}"
-            click.echo(line.rstrip())
+            echo(line.rstrip())
 
 
 def _lists() -> dict[str, Callable[[], list[Item]]]:
@@ -100,9 +101,12 @@ def _print_table(items: list[Item]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from lnlbench.printable import printable
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Name", "Origin", "Summary"):
         table.add_column(title)
     for item in items:  # as Text: names and docstrings are not markup
-        table.add_row(Text(item["name"], style="cyan"), Text(item["origin"]), Text(item["summary"]))
+        name, origin, summary = (printable(text) for text in (item["name"], item["origin"], item["summary"]))
+        table.add_row(Text(name, style="cyan"), Text(origin), Text(summary))
     Console().print(table)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lnlbench._version import __version__
+from lnlbench.cli.echo import echo
 from lnlbench.errors import UsageError
 
 METHOD = '''\
@@ -112,9 +113,9 @@ def method(name: str, folder: Path | None) -> None:
         raise UsageError(
             f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder with --dir."
         ) from error
-    click.echo(f"Your method is in {folder / f'lnlbench_{name}.py'}. Next:")
-    click.echo(f"  lnlbench check {folder / f'lnlbench_{name}.py'}")
-    click.echo(f"  pip install -e {folder} && pytest {folder}")
+    echo(f"Your method is in {folder / f'lnlbench_{name}.py'}. Next:")
+    echo(f"  lnlbench check {folder / f'lnlbench_{name}.py'}")
+    echo(f"  pip install -e {folder} && pytest {folder}")
 
 
 def render(name: str) -> dict[str, str]:

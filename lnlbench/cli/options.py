@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lnlbench._version import __version__
+from lnlbench.cli.echo import echo
 from lnlbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +42,17 @@ where_option = click.option(
     metavar="AXIS=VALUE[,VALUE]",
     help="Keep only these trials, as in method=turn,ce or noise=symmetric-0.6 (repeatable).",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A range that not-a-number is outside of; click lets it through, as no comparison holds for it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """Return the number, or fail as click does for one out of range."""
+        number = float(super().convert(value, param, context))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, context)
+        return number
 
 
 def grid_name(grid: str) -> str:
@@ -76,7 +89,7 @@ def resolve_out(out: Path | None, grid: str | None) -> Path:
 def warn_damaged(damaged: Iterable[Damaged]) -> None:
     """Name damaged files on standard error."""
     for path, reason in damaged:
-        click.echo(f"Warning: {path} is damaged: {reason}. Its trial counts as pending.", err=True)
+        echo(f"Warning: {path} is damaged: {reason}. Its trial counts as pending.", err=True)
 
 
 def warn_stale_version(records: Iterable[Record]) -> None:
@@ -84,7 +97,7 @@ def warn_stale_version(records: Iterable[Record]) -> None:
     versions = Counter(record.environment.get("lnlbench") or __version__ for record in records)
     for version, count in sorted(versions.items()):
         if version != __version__:
-            click.echo(
+            echo(
                 f"Warning: {count} records are stale: made by lnlbench {version}, this is {__version__}. "
                 "Run them again with --retry stale.",
                 err=True,

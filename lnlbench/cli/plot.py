@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.options import (
     grid_name,
     grid_option,
@@ -77,9 +78,9 @@ def command(
     embeddings = {record.trial_id: record.embedding for record in records if record.embedding}
     figure, story = make_figure(chosen, layout, embeddings)
     save_bytes(target, save_figure(figure, form, str(layout["caption"]) or name, story))
-    click.echo("\n".join(textwrap.wrap(" ".join(story.caption), _WIDTH, break_on_hyphens=False)))
+    echo("\n".join(textwrap.wrap(" ".join(story.caption), _WIDTH, break_on_hyphens=False)))
     for note in story.notes:
-        click.echo(f"Note: {note}")
-    click.echo(f"The figure is in {target}.")
+        echo(f"Note: {note}")
+    echo(f"The figure is in {target}.")
     if not story.complete:
         context.exit(ExitCode.INCOMPLETE)

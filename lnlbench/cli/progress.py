@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status as Spinner
+from rich.text import Text
 
+from lnlbench.printable import printable
 from lnlbench.record import Record, Status
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Progress:
         self._live(f"{self._finished} of {self._total} trials{failed}{left}  {running}")
 
     def _say(self, text: str) -> None:
-        self._console.print(escape(text))
+        self._console.print(Text(printable(text)))
 
     def _live(self, text: str) -> None:
         if not self._console.is_terminal:
@@ -125,4 +126,4 @@ class Progress:
         if self._spinner is None:
             self._spinner = self._console.status("")
             self._spinner.start()
-        self._spinner.update(escape(text))
+        self._spinner.update(Text(printable(text)))

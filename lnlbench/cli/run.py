@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.execution import execution_options, read_execution
 from lnlbench.cli.options import RUNS, grid_name, where_option
 from lnlbench.errors import ExitCode
@@ -63,7 +64,8 @@ def command(
     setting, resources = given.setting, given.resources
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     if dry_run:
-        known = Store.open(out).records() if (out / "lnlbench.json").exists() else []
+        empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+        known = [] if empty else Store.open(out).records()
         workspace = Workspace(setting)
         pending = find_pending(plan, known, retry, partial(look_up, workspace=workspace))
         _show_plan(plan, pending, setting, out)
@@ -81,18 +83,18 @@ def _show_plan(plan: Plan, pending: Pending, setting: Setting, out: Path) -> Non
     """Print what a run would do, and what it would cost."""
     from lnlbench.cli.dry_run import describe_plan
 
-    click.echo(describe_plan(plan, pending, setting, out))
+    echo(describe_plan(plan, pending, setting, out))
 
 
 def _report(store: Store, plan: Plan, out: Path) -> int:
     """Print the table and the next command; say by the exit code whether all is done."""
     from lnlbench.cli.table import make_table
 
-    click.echo("\n" + make_table(store, plan.grid)[0])
+    echo("\n" + make_table(store, plan.grid)[0])
     done = store.done_ids()
     failed = sum(p.skip is None and p.spec.trial_id not in done for p in plan.planned)
     if failed:
-        click.echo(f"{failed} trials failed. See: lnlbench status --out {out}")
+        echo(f"{failed} trials failed. See: lnlbench status --out {out}")
         return ExitCode.INCOMPLETE
-    click.echo(f"Records are in {out}. Next: lnlbench table --out {out} --format latex")
+    echo(f"Records are in {out}. Next: lnlbench table --out {out} --format latex")
     return ExitCode.OK

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import click
-
+from lnlbench.cli.echo import echo
 from lnlbench.record import Status
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def open_session(
     with store.lock():
         records, notes = tidy(store, saved)
         for note in notes:
-            click.echo(f"Warning: {note}", err=True)
+            echo(f"Warning: {note}", err=True)
         workspace = Workspace(replace(given.setting, threads=given.cores))
         pending = find_pending(plan, records, retry, partial(look_up, workspace=workspace))
         _warn_stale(pending)
@@ -106,7 +105,7 @@ def open_session(
 def _warn_stale(pending: Pending) -> None:
     if pending.stale:
         reasons = "; ".join(dict.fromkeys(pending.stale.values()))
-        click.echo(
+        echo(
             f"Warning: {len(pending.stale)} records are stale: {reasons}. Run them again with --retry stale.",
             err=True,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lnlbench._version import __version__
+from lnlbench.cli.echo import echo
 from lnlbench.cli.options import grid_name, grid_option, out_option, resolve_out
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def command(out: Path | None, grid: str | None, form: str) -> None:
     # With --out, --grid means one of the grids in it; alone, it only means the folder.
     report = describe(Store.open(folder), grid_name(grid) if grid and out else None)
     if form == "json":
-        click.echo(json.dumps(report, indent=2))
+        echo(json.dumps(report, indent=2))
     else:
         _print(report)
 
@@ -132,6 +133,7 @@ def _print(report: dict[str, Any]) -> None:
     from rich.text import Text
 
     from lnlbench.analysis.names import clean
+    from lnlbench.printable import printable
 
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False, emoji=False)
     counts = Table("grid", box=None, pad_edge=False)
@@ -150,4 +152,4 @@ def _print(report: dict[str, Any]) -> None:
         console.print("\nDamaged (the next run moves these aside and repeats the trials):")
     for entry in report["damaged"]:
         console.print(f"  {clean(entry['path'])}: {clean(entry['reason'])}")
-    console.print(f"\nNext: {report['next']}")
+    console.print(f"\nNext: {printable(report['next'])}")

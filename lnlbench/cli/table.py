@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.options import (
     grid_name,
     grid_option,
@@ -63,7 +64,7 @@ def command(
     name = choose_grid(store.plans(), grid_name(grid) if grid else None, store.root)
     text, complete = make_table(store, name, where, form, metric, standalone=standalone)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         save_bytes(output, text.encode())
     if not complete:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.execution import Execution, execution_options, read_execution
 from lnlbench.cli.options import RUNS, grid_name, where_option
 from lnlbench.errors import ExitCode, UsageError
@@ -140,7 +141,7 @@ def command(
         plan = task.plan()
         look = partial(look_up, workspace=Workspace(given.setting))
         pending = find_pending(plan, known, retry, look)
-        click.echo(describe_search(plan, searches, pending, given.setting, out))
+        echo(describe_search(plan, searches, pending, given.setting, out))
         return ExitCode.OK
     store = _run(task, given, out, retry, metric)
     return _conclude(task, store, metric, how, write or out / "hyperparameters.toml", top, grid, sets)
@@ -295,7 +296,7 @@ def _conclude(
     chosen, complete = [], True
     for search in task.searches:
         results = collect(search, records, ended)
-        click.echo(f"\n{describe_result(search, results, metric, top)}")
+        echo(f"\n{describe_result(search, results, metric, top)}")
         ranked = rank(results, metric)
         if ranked:
             chosen.append(choose(search, ranked, metric, how))
@@ -308,8 +309,8 @@ def _conclude(
         for text in sets:
             command += ["--set", text]
         command += ["--set", f"hyperparameters={target}"]
-        click.echo(f"\nThe best settings ({names}) are in {target}. Next: {shlex.join(command)}")
+        echo(f"\nThe best settings ({names}) are in {target}. Next: {shlex.join(command)}")
     if not complete:
-        click.echo(f"Not all configurations gave a result. See: lnlbench status --out {store.root}")
+        echo(f"Not all configurations gave a result. See: lnlbench status --out {store.root}")
         return ExitCode.INCOMPLETE
     return ExitCode.OK

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lnlbench.cli.echo import echo
 from lnlbench.cli.options import grid_name, out_option, resolve_out, save_bytes, warn_damaged, where_option
 from lnlbench.errors import ExitCode, NothingSelectedError, UsageError, suggest
 
@@ -81,7 +82,7 @@ def command(
     mismatches = comparison.mismatches(min_tau)
     text = render(comparison, mismatches, form, everything)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         save_bytes(output, text.encode())
     if mismatches:

@@ -20,6 +20,7 @@ import torch
 
 from lnlbench.data.array_folder import ArrayFolder
 from lnlbench.errors import CacheError
+from lnlbench.paths import expand
 
 # Raised when extraction changes in a way that the key does not show.
 CACHE_VERSION = 2
@@ -71,7 +72,7 @@ def default_cache_folder() -> Path:
     """``LNLBENCH_CACHE``, else ``lnlbench`` in the user's cache folder."""
     chosen = os.environ.get("LNLBENCH_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return expand(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "lnlbench"
 

@@ -10,6 +10,7 @@ import numpy as np
 from lnlbench.data.image_files import VerifiedFiles
 from lnlbench.data.source import Dataset, DatasetSource, Split, assemble, local_path, spec_path
 from lnlbench.errors import DataError
+from lnlbench.printable import check_characters
 from lnlbench.spec import DatasetSpec
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm"})
@@ -58,12 +59,22 @@ def _entries(folder: Path, root: Path) -> list[Path]:
     """Return what is in a folder, sorted; a link that leads out of ``root`` is an error."""
     entries = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
     for item in (folder, *entries):
-        if item.is_symlink() and not item.resolve().is_relative_to(root.resolve()):
+        check_characters(item.name, f"a name in {item.parent}")
+        if item.is_symlink() and not _target(item).is_relative_to(root.resolve()):
             raise DataError(
-                f"{item} is a link to {item.resolve()}, outside of {root}.",
+                f"{item} is a link to {_target(item)}, outside of {root}.",
                 "Copy the files, or give the folder that holds them all.",
             )
+        if not item.is_dir() and not item.is_file():  # a pipe or a device may have no end
+            raise DataError(f"{item} is neither a file nor a folder.", "Remove it.")
     return entries
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError) as error:  # the second for a circle, in Python before 3.13
+        raise DataError(f"{link} is a link that leads nowhere.", "Remove it.") from error
 
 
 def _read_split(root: Path, part: str, classes: tuple[str, ...]) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import zipfile
 import zlib
@@ -13,9 +14,15 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from lnlbench.errors import DataError, LnlbenchError
+from lnlbench.printable import shorten
 
 # A declared size above this is taken for damage or malice; full WebVision features stay below.
 MAX_BYTES = 64 * 2**30
+
+# Deflate packs up to a thousand times, but only what is constant: images and features pack less than
+# ten times. Small arrays (sorted labels) may pack as well as they like.
+MAX_RATIO = 200
+SMALL = 2**26
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -43,11 +50,13 @@ def read_npz(
     """
     required = tuple(required)
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe may have no end
+            raise error(f"{path} is not a file.", "Check the path.")
         with zipfile.ZipFile(path) as archive:
-            there = {name.removesuffix(".npy") for name in archive.namelist()}
+            there = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
             absent = [name for name in required if name not in there]
             if absent:
-                holds = ", ".join(sorted(there)) or "nothing"
+                holds = shorten(", ".join(sorted(there))) or "nothing"
                 raise error(
                     f"{path} has no array {', '.join(absent)}; it holds {holds}.",
                     f"Save all of {', '.join(required)} with numpy.savez.",
@@ -66,6 +75,13 @@ def _read_member(
     archive: zipfile.ZipFile, path: Path, name: str, error: type[LnlbenchError]
 ) -> npt.NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
+    packed = min(info.compress_size, path.stat().st_size)  # the archive may say anything
+    if info.file_size > max(SMALL, MAX_RATIO * packed):
+        raise error(
+            f"{path}: array {name} would unpack to {info.file_size:,} bytes from {packed:,}, "
+            "as no data set does.",
+            "Create the file again, with numpy.savez if the data are constant.",
+        )
     try:
         with archive.open(info) as stream:
             _check_header(stream, info.file_size, f"{path}: array {name}", error)
@@ -73,7 +89,7 @@ def _read_member(
             array: npt.NDArray[Any] = npy.read_array(stream, allow_pickle=False)
             stream.read(1)  # the archive compares its checksum at the end of a member
             return array
-    except (ValueError, zlib.error, RuntimeError) as problem:
+    except (ValueError, zlib.error, lzma.LZMAError, RuntimeError, MemoryError) as problem:
         raise error(
             f"{path}: array {name} cannot be read: {problem}.", "Copy or create the file again."
         ) from problem

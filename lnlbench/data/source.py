@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnlbench.errors import DataError, PluginError
+from lnlbench.paths import expand
 from lnlbench.spec import DatasetSpec, split_reference
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ def local_path(path: str | None, root: Path | None, scheme: str) -> Path:
     """
     if not path:
         raise DataError(f"Data set '{scheme}' needs a path.", f"Write {scheme}:PATH.")
-    here = Path(path).expanduser()
+    here = expand(path)
     if root is not None and not here.exists() and (root / here).exists():
         return root / here
     return here

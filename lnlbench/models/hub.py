@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from huggingface_hub.errors import HFValidationError
 
 from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models import hub_checksum
+from lnlbench.paths import expand
+from lnlbench.printable import shorten
 
 OFFLINE_VARIABLE = "LNLBENCH_WEIGHTS"
 WEIGHTS_FILE = "model.safetensors"
@@ -58,15 +61,22 @@ def lacking(folder: Path, *, configuration: bool, weights: bool) -> str | None:
         return WEIGHTS_FILE
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+        unsafe = [shard for shard in shards if not re.fullmatch(r"model[\w.-]*\.safetensors", shard)]
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise WeightsError(f"'{index}' is not an index of weights ({error!r}).", "Fetch it again.") from error
+    if unsafe:
+        # transformers would unpickle files of other formats, wherever they are.
+        raise WeightsError(
+            f"'{index}' asks for weights in '{shorten(unsafe[0])}'.",
+            "Weights are read from files model*.safetensors beside the index only.",
+        )
     return next((shard for shard in shards if not (folder / shard).is_file()), None)
 
 
 def offline_root() -> Path | None:
     """Return the user's own folder of models (``LNLBENCH_WEIGHTS``), or None if none is set."""
     folder = os.environ.get(OFFLINE_VARIABLE)
-    return Path(folder).expanduser() if folder else None
+    return expand(folder) if folder else None
 
 
 def offline_folder(repository: str, revision: str | None) -> Path | None:
@@ -84,7 +94,7 @@ def offline_folder(repository: str, revision: str | None) -> Path | None:
 def own_folder(reference: str, revision: str | None) -> Path | None:
     """Return the folder that the user has given for a model, by its path or by its name, or None."""
     if looks_local(reference):
-        return Path(reference).expanduser()
+        return expand(reference)
     folder = offline_folder(reference, revision)
     return folder if folder is not None and folder.is_dir() else None
 

@@ -17,6 +17,7 @@ from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models import hub
 from lnlbench.models.backbone import Backbone, BackboneSource, finish, initialisation, unknown_model
 from lnlbench.models.preprocessing import Preprocessing
+from lnlbench.paths import expand
 from lnlbench.spec import BackboneSpec, Scalar
 
 
@@ -44,7 +45,7 @@ class Timm(BackboneSource):
         if spec.weights == "none":
             return None
         if path is not None:
-            problem = _local_problem(Path(path).expanduser())
+            problem = _local_problem(expand(path))
             return " ".join(problem) if problem else None
         repository = _repository(spec, published)
         problem = hub.find_problem(repository, spec.revision, configuration=False, weights=True)
@@ -147,7 +148,7 @@ def _pretrained(
         )
         file = folder / hub.WEIGHTS_FILE
     else:
-        file = Path(path).expanduser()
+        file = expand(path)
         if problem := _local_problem(file):
             raise WeightsError(*problem)
         if file.is_dir():

@@ -48,25 +48,40 @@ def resolve(spec: NoiseSpec, family: str, classes: int) -> dict[str, Any]:
     NoiseError
         For an unknown setting or value, or one that the data set does not allow.
     """
-    settings = dict(_DEFAULTS[spec.type])
-    for name, value in spec.options:
-        if name not in settings:
-            raise NoiseError(f"Noise '{spec.type}' has no option '{name}'.", suggest(name, settings))
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise NoiseError(
-                f"Option {name} of noise '{spec.type}' is {value!r}.",
-                f"Choose one of {', '.join(_CHOICES[name])}.",
-            )
-        settings[name] = value
+    check_options(spec)
+    settings = _DEFAULTS[spec.type] | dict(spec.options)
     if spec.type in RATED_NOISE and classes < 2:
         raise NoiseError(f"Noise '{spec.type}' needs at least two classes, not {classes}.")
     if spec.type == "asymmetric":
         settings["map"] = _map_setting(settings["map"], family, classes)
     if spec.type == "instance":
         settings["std"] = _std_setting(settings["std"])
+    return dict(sorted(settings.items()))
+
+
+def check_options(spec: NoiseSpec) -> None:
+    """Check all that can be known about the settings of a generator without a data set.
+
+    Raises
+    ------
+    NoiseError
+        For an unknown setting or value.
+    """
+    settings = _DEFAULTS[spec.type] | dict(spec.options)
+    for name, value in spec.options:
+        if name not in _DEFAULTS[spec.type]:
+            raise NoiseError(
+                f"Noise '{spec.type}' has no option '{name}'.", suggest(name, _DEFAULTS[spec.type])
+            )
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise NoiseError(
+                f"Option {name} of noise '{spec.type}' is {value!r}.",
+                f"Choose one of {', '.join(_CHOICES[name])}.",
+            )
+    if spec.type == "instance":
+        _std_setting(settings["std"])
     if spec.type == "file" and not settings["path"]:
         raise NoiseError("Noise 'file' needs a path.", "Write file:PATH.")
-    return dict(sorted(settings.items()))
 
 
 def _map_setting(value: Any, family: str, classes: int) -> str | list[int]:
