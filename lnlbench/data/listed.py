@@ -30,7 +30,7 @@ class ListedSource(DatasetSource):
     folder : str
         The name of its folder.
     family : str
-        See :class:`lnlbench.data.source.Dataset`.
+        See :class:`lnlbench.data.dataset.Dataset`.
     """
 
     title: ClassVar[str]
