@@ -109,21 +109,30 @@ def _draw_panel(
 def _draw_series(axes: Axes, series: Series, kind: str, style: Look) -> Line2D:
     """Draw a series, and return the line that stands for it in a legend."""
     colour, marker, dashes = style
-    container = axes.errorbar(
-        [point.x.mean for point in series.points],
-        [point.y.mean for point in series.points],
+    x = [point.x.mean for point in series.points]
+    y = [point.y.mean for point in series.points]
+    axes.errorbar(
+        x,
+        y,
         xerr=_bars(series.points, "x"),
         yerr=_bars(series.points, "y"),
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.0,
+        capthick=1.0,
+        zorder=2,
+    )
+    (line,) = axes.plot(
+        x,
+        y,
         color=colour,
         marker=marker,
         linestyle=dashes if kind == "lines" else "none",
         markeredgecolor="white",
         markeredgewidth=0.5,
-        elinewidth=1.0,
         label=series.label,
         zorder=3,
     )
-    line: Line2D = container.lines[0]
     return line
 
 
