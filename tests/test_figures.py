@@ -167,6 +167,15 @@ def test_lines_run_along_a_parameter_in_rising_order() -> None:
     assert bars_of(axes) == [pytest.approx(2**0.5)] * 6
 
 
+def test_several_accuracies_share_an_axis_as_series_of_their_own() -> None:
+    frame = frame_of([make_record(make_spec("turn", params=(("tau", 0.6),)), 80.0, 70.0)])
+    figure, story = make_figure(frame, TAU | {"y": ["best", "last"]})
+    (axes,) = panels_of(figure)
+    assert axes.get_ylabel() == "test accuracy [%]"
+    assert lines_of(axes) == {"best Symm. 0.6": ([0.6], [80.0]), "last Symm. 0.6": ([0.6], [70.0])}
+    assert "best: at the epoch" in " ".join(story.caption)
+
+
 def test_lines_run_along_the_epochs_of_a_phase() -> None:
     records = [
         make_record(
@@ -261,7 +270,9 @@ def test_the_caption_says_what_tables_say(costs: pd.DataFrame) -> None:
         ({"kind": "scatter", "colour": "red"}, "Unknown key 'colour'"),
         ({"kind": "scatter", "x": "trian_s"}, "Did you mean 'train_s'"),
         ({"kind": "scatter", "x": []}, "needs x"),
-        ({"kind": "scatter", "y": ["best", "last"]}, "'y' of a figure"),
+        ({"kind": "scatter", "y": ["best", "purity"]}, "best and purity cannot share an axis"),
+        ({"kind": "scatter", "y": []}, "needs y"),
+        ({"kind": "scatter", "y": 3}, "must list names"),
         ({"kind": "scatter", "y": "method"}, "number 'y' of a figure"),
         ({"kind": "lines"}, "needs x"),
         ({"kind": "lines", "x": "lp.epoch"}, "Did you mean 'epochs'"),
@@ -329,6 +340,16 @@ def test_a_missing_map_leaves_its_panel_empty_and_is_named(
     (note,) = story.notes
     assert "embedding.samples" in note
     assert "ConvNeXt-T, Symm. 0.9" in note
+
+
+def test_features_that_collapsed_are_said_to_be_one_point(
+    maps: tuple[pd.DataFrame, dict[str, dict[str, Any]]],
+) -> None:
+    frame, embeddings = maps
+    embeddings = {key: value | {"after": [[0, 0]] * 3} for key, value in embeddings.items()}
+    figure, _ = make_figure(frame, {"kind": "embedding"}, embeddings)
+    shown = [[text.get_text() for text in axes.texts] for axes in panels_of(figure)]
+    assert shown == [[], [], *[["all in one point"]] * 4]
 
 
 def test_many_classes_are_colours_of_a_cycle_and_the_caption_says_so(

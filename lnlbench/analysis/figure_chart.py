@@ -51,7 +51,7 @@ def draw_chart(chart: Chart) -> Figure:
                 handles |= _draw_panel(axes, panel, chart.kind, looks, logarithmic[panel.x])
             for axes in axes_row[len(panel_row) :]:
                 axes.remove()
-            axes_row[0].set_ylabel(_number_label(chart.y))
+            axes_row[0].set_ylabel(_number_label(chart.y[0]) if len(chart.y) == 1 else "test accuracy [%]")
         _legend(page, handles, looks, len(entries[0]) if entries else 1)
     return figure
 

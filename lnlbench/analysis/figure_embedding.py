@@ -170,6 +170,8 @@ def _draw_map(axes: Axes, content: Map | None, classes: int) -> None:
     if content is None:
         axes.text(0.5, 0.5, "no result", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
+    if not np.ptp(content.points, axis=0).any():
+        axes.text(0.5, 0.4, "all in one point", transform=axes.transAxes, ha="center", color="#555555")
     size = float(np.clip(1500 / len(content.points), 2.0, 14.0))
     if classes > len(CLASS_COLOURS):
         colours = mpl.colormaps[CYCLE](content.labels / classes)
