@@ -221,7 +221,7 @@ def test_what_is_missing_is_named_in_the_figure() -> None:
 
 def test_a_figure_without_results_says_so() -> None:
     figure, story = make_figure(frame_of([], [make_spec()]), SCATTER)
-    assert "There are no results yet." in story.caption
+    assert "There are no results to show." in story.caption
     assert "pending (FFT CE)" in texts_of(figure)
 
 

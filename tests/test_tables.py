@@ -270,7 +270,7 @@ def test_one_seed_claims_no_spread() -> None:
 
 
 def test_without_results_the_caption_says_so() -> None:
-    assert "There are no results yet." in build_table(frame_of(planned=[make_spec()])).caption
+    assert "There are no results to show." in build_table(frame_of(planned=[make_spec()])).caption
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def build_atlas(
         *lead(layout.caption, trials, layout.axes),
         "Test features mapped by t-SNE (initialised by PCA), each panel by itself: distances are not "
         "comparable between panels.",
-        *([_colours(len(classes))] if classes else ["There are no results yet."]),
+        *([_colours(len(classes))] if classes else ["There are no results to show."]),
         *(["Of several seeds, the first is shown."] if several else []),
     ]
     story = Story(
