@@ -274,6 +274,21 @@ def test_the_caption_states_budget_and_its_exceptions() -> None:
     assert text.startswith("CIFAR-100.")
 
 
+def test_the_caption_states_batch_sizes_by_kind_of_phase_where_they_differ() -> None:
+    phases = (PhaseSpec("lp", 20), PhaseSpec("fft", 4, batch_size=32))
+    halved = (PhaseSpec("lp", 20, batch_size=64),)
+    specs = [
+        make_spec("turn", "lp-fft", phases=phases),
+        make_spec("ce", "lp"),
+        make_spec("unicon", "lp", phases=halved),
+    ]
+    text = " ".join(build_table(build_frame({}, [make_record(spec) for spec in specs])).caption)
+    assert "Batch size: LP 128 (64 for UNICON); FFT 32." in text
+    assert "Batch size: 128 (64 for UNICON)." in " ".join(
+        build_table(build_frame({}, [make_record(spec) for spec in specs[1:]])).caption
+    )
+
+
 def test_the_caption_states_what_is_not_on_an_axis() -> None:
     assert table_of("table5").caption[0] == "CIFAR-100, Symm. 0.9."
 

@@ -25,6 +25,7 @@ from results_factory import fill, make_failure, make_plan, make_record, make_spe
 from lnlbench.analysis.frame import build_frame, load_frame
 from lnlbench.analysis.render import render
 from lnlbench.analysis.render_csv import escape_csv
+from lnlbench.analysis.render_html import escape_html
 from lnlbench.analysis.render_latex import escape_latex
 from lnlbench.analysis.render_markdown import escape_markdown
 from lnlbench.analysis.tables import Table, build_table
@@ -269,7 +270,7 @@ def test_one_seed_claims_no_spread() -> None:
 
 
 def test_without_results_the_caption_says_so() -> None:
-    assert "There are no results yet." in build_table(frame_of(planned=[make_spec()])).caption
+    assert "There are no results to show." in build_table(frame_of(planned=[make_spec()])).caption
 
 
 @pytest.mark.parametrize(
@@ -393,6 +394,17 @@ def test_markdown_has_no_markup_but_its_own(evil: Table) -> None:
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(evil.stub) + len(evil.columns) + 1}
 
 
+def test_html_has_no_markup_but_its_own(evil: Table) -> None:
+    text = render(evil, "html")
+    tags = set(re.findall(r"<(\w+)", text))
+    assert tags <= {
+        *("table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td"),
+        *("strong", "u", "sup", "a", "ol", "li", "small"),
+    }
+    assert "<!--" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
 def test_latex_has_no_commands_but_its_own(evil: Table) -> None:
     text = render(evil, "latex")
     assert r"\input" not in text
@@ -434,6 +446,12 @@ def test_latex_escaping_leaves_nothing_active(text: str) -> None:
 def test_markdown_escaping_leaves_nothing_active(text: str) -> None:
     rest = re.sub(r"\\[!-/:-@\[-`{-~]|&(?:amp|lt|gt);", "", escape_markdown(text))
     assert not re.search(r"[\\`*_\[\]<>|&\n]", rest)
+
+
+@given(st.text())
+def test_html_escaping_leaves_nothing_active(text: str) -> None:
+    rest = re.sub(r"&(?:amp|lt|gt|quot|#x27);", "", escape_html(text))
+    assert not re.search(r"[<>&\"'\n]", rest)
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1).map(str.strip))

@@ -127,7 +127,7 @@ def spread(drafts: Sequence[Draft]) -> str:
     """Return the sentence on seeds and deviations."""
     sizes = sorted({value.summary.n for draft in drafts for value in draft.values})
     if not sizes:
-        return "There are no results yet."
+        return "There are no results to show."
     if sizes == [1]:
         return "One seed per cell (n = 1), so there is no spread and nothing is said about separability."
     n = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

@@ -51,7 +51,7 @@ def draw_chart(chart: Chart) -> Figure:
                 handles |= _draw_panel(axes, panel, chart.kind, looks, logarithmic[panel.x])
             for axes in axes_row[len(panel_row) :]:
                 axes.remove()
-            axes_row[0].set_ylabel(_number_label(chart.y))
+            axes_row[0].set_ylabel(_number_label(chart.y[0]) if len(chart.y) == 1 else "test accuracy [%]")
         _legend(page, handles, looks, len(entries[0]) if entries else 1)
     return figure
 
@@ -109,21 +109,30 @@ def _draw_panel(
 def _draw_series(axes: Axes, series: Series, kind: str, style: Look) -> Line2D:
     """Draw a series, and return the line that stands for it in a legend."""
     colour, marker, dashes = style
-    container = axes.errorbar(
-        [point.x.mean for point in series.points],
-        [point.y.mean for point in series.points],
+    x = [point.x.mean for point in series.points]
+    y = [point.y.mean for point in series.points]
+    axes.errorbar(
+        x,
+        y,
         xerr=_bars(series.points, "x"),
         yerr=_bars(series.points, "y"),
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.0,
+        capthick=1.0,
+        zorder=2,
+    )
+    (line,) = axes.plot(
+        x,
+        y,
         color=colour,
         marker=marker,
         linestyle=dashes if kind == "lines" else "none",
         markeredgecolor="white",
         markeredgewidth=0.5,
-        elinewidth=1.0,
         label=series.label,
         zorder=3,
     )
-    line: Line2D = container.lines[0]
     return line
 
 

@@ -12,6 +12,7 @@ from lnlbench.analysis.caption import flag, lead, meanings, provenance, spread
 from lnlbench.analysis.cells import Draft, draft_cell
 from lnlbench.analysis.figure_layout import FigureLayout
 from lnlbench.analysis.names import axis_label, describe, display
+from lnlbench.analysis.quantities import quantity
 from lnlbench.analysis.stats import Summary
 from lnlbench.analysis.trials import trials_of
 from lnlbench.errors import NothingSelectedError, UsageError
@@ -32,7 +33,8 @@ class Series:
     Attributes
     ----------
     key : tuple of str
-        Values of the series' axes, as printed.
+        Values of the series' axes, as printed; first the name of the number along y where a
+        figure has several.
     points : tuple of Point
         By rising x.
     """
@@ -91,15 +93,15 @@ class Chart:
     Attributes
     ----------
     kind : {"scatter", "lines"}
-    y : str
-        Name of the number.
+    y : tuple of str
+        Names of the numbers.
     rows : tuple of tuple of Panel
         By value of the panels' axes, and by x.
     story : Story
     """
 
     kind: str
-    y: str
+    y: tuple[str, ...]
     rows: tuple[tuple[Panel, ...], ...]
     story: Story
 
@@ -156,7 +158,7 @@ def build_chart(frame: pd.DataFrame, layout: FigureLayout) -> Chart:
         title = name_of(layout.panels, key)
         rows.append(tuple(_panel(layout, x, title, mine, notes) for x in layout.x))
     flags = flag(notes.drafts)
-    metrics = (*(layout.x if layout.kind == "scatter" else ()), layout.y)
+    metrics = (*(layout.x if layout.kind == "scatter" else ()), *layout.y)
     caption = lead(layout.caption, trials, layout.axes) + meanings(metrics, notes.drafts)
     caption.append(spread(notes.drafts))
     story = Story(
@@ -184,27 +186,31 @@ def name_of(axes: Sequence[str], key: Key) -> str:
 
 def _panel(layout: FigureLayout, x: str, title: str, trials: Sequence[Trial], notes: Notes) -> Panel:
     series = []
-    for key in in_order(key_of(trial, layout.series) for trial in trials):
-        mine = [trial for trial in trials if key_of(trial, layout.series) == key]
-        shown = tuple(map(display, layout.series, key))
-        place = ", ".join(filter(None, (title, " ".join(shown))))
-        if layout.kind == "scatter":
-            draft = draft_cell(mine, (x, layout.y))
-            notes.add(place, draft)
-            points = [Point(*(value.summary for value in draft.values))] if draft.values else []
-        else:
-            points = _line(layout, x, place, mine, notes)
-        series.append(Series(shown, tuple(points)))
+    keys = in_order(key_of(trial, layout.series) for trial in trials)
+    for y in layout.y:
+        for key in keys:
+            mine = [trial for trial in trials if key_of(trial, layout.series) == key]
+            shown = tuple(map(display, layout.series, key))
+            place = ", ".join(filter(None, (title, " ".join(shown))))
+            points = (_dot if layout.kind == "scatter" else _line)(x, y, place, mine, notes)
+            number = (quantity(y).label,) if len(layout.y) > 1 else ()
+            series.append(Series((*number, *shown), tuple(points)))
     return Panel(title, x, tuple(series))
 
 
-def _line(layout: FigureLayout, x: str, place: str, trials: Sequence[Trial], notes: Notes) -> list[Point]:
+def _dot(x: str, y: str, place: str, trials: Sequence[Trial], notes: Notes) -> list[Point]:
+    draft = draft_cell(trials, (x, y))
+    notes.add(place, draft)
+    return [Point(*(value.summary for value in draft.values))] if draft.values else []
+
+
+def _line(x: str, y: str, place: str, trials: Sequence[Trial], notes: Notes) -> list[Point]:
     by_x: dict[float, list[Trial]] = {}
     for trial in trials:
         by_x.setdefault(_position(trial, x), []).append(trial)
     points = []
     for position, mine in sorted(by_x.items()):
-        draft = draft_cell(mine, (layout.y,))
+        draft = draft_cell(mine, (y,))
         notes.add(", ".join(filter(None, (place, f"{axis_label(x)} = {position:g}"))), draft)
         if draft.values:
             points.append(Point(Summary(position, None, 1), draft.values[0].summary))

@@ -24,7 +24,7 @@ from lnlbench.analysis.figure_page import open_page
 from lnlbench.analysis.figure_style import CLASS_COLOURS, CYCLE, MARKERS, house_style
 from lnlbench.analysis.names import clean
 
-BEFORE = "before training"
+BEFORE, AFTER = "before training", "after"
 
 _PANEL = 1.75  # inches
 _NO_MAP = "without a map of features: give embedding.samples in the grid and run again"
@@ -113,7 +113,7 @@ def build_atlas(
         *lead(layout.caption, trials, layout.axes),
         "Test features mapped by t-SNE (initialised by PCA), each panel by itself: distances are not "
         "comparable between panels.",
-        *([_colours(len(classes))] if classes else ["There are no results yet."]),
+        *([_colours(len(classes))] if classes else ["There are no results to show."]),
         *(["Of several seeds, the first is shown."] if several else []),
     ]
     story = Story(
@@ -123,7 +123,7 @@ def build_atlas(
         complete=all(draft.complete for draft in notes.drafts),
     )
     return Atlas(
-        rows=(BEFORE, *(name_of(layout.series, key) for key in rows)),
+        rows=(BEFORE, *(", ".join(filter(None, (AFTER, name_of(layout.series, key)))) for key in rows)),
         columns=tuple(name_of(layout.panels, key) for key in columns),
         maps=maps,
         classes=classes,
@@ -170,10 +170,20 @@ def _draw_map(axes: Axes, content: Map | None, classes: int) -> None:
     if content is None:
         axes.text(0.5, 0.5, "no result", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
+    if not np.ptp(content.points, axis=0).any():
+        axes.text(0.5, 0.4, "all in one point", transform=axes.transAxes, ha="center", color="#555555")
     size = float(np.clip(1500 / len(content.points), 2.0, 14.0))
     if classes > len(CLASS_COLOURS):
         colours = mpl.colormaps[CYCLE](content.labels / classes)
-        axes.scatter(content.points[:, 0], content.points[:, 1], s=size, c=colours, linewidths=0)
+        # With an edge, because the map of colours passes through near-white.
+        axes.scatter(
+            content.points[:, 0],
+            content.points[:, 1],
+            s=size,
+            c=colours,
+            linewidths=0.25,
+            edgecolors="#777777",
+        )
         return
     for label in range(classes):
         colour, marker = _class_look(label)

@@ -8,15 +8,15 @@ from typing import Any
 
 from lnlbench.analysis.axes import resolve_axis
 from lnlbench.analysis.layout import listed
-from lnlbench.analysis.quantities import check_quantity, known_quantities
+from lnlbench.analysis.quantities import check_quantity, quantity
 from lnlbench.errors import UsageError, suggest
 
 KINDS = ("scatter", "lines", "embedding")
 
 _KEYS = ("kind", "x", "y", "series", "panels", "caption")
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "scatter": {"x": ("train_s", "cost"), "y": "last", "series": ("tuning", "method"), "panels": ()},
-    "lines": {"y": "last", "series": ("noise",), "panels": ()},
+    "scatter": {"x": ("train_s", "cost"), "y": ("last",), "series": ("tuning", "method"), "panels": ()},
+    "lines": {"y": ("last",), "series": ("noise",), "panels": ()},
     "embedding": {"series": ("noise",), "panels": ("backbone",)},
 }
 
@@ -32,8 +32,9 @@ class FigureLayout:
     x : tuple of str
         One panel each. In ``scatter`` these are numbers of a trial, in ``lines`` axes; empty
         in ``embedding``.
-    y : str
-        Number of a trial; "" in ``embedding``.
+    y : tuple of str
+        Numbers of a trial; several accuracies share their axis, each as series of its own. Empty
+        in ``embedding``.
     series : tuple of str
         Axes that tell points or lines of a panel apart; in ``embedding``, the rows.
     panels : tuple of str
@@ -44,7 +45,7 @@ class FigureLayout:
 
     kind: str
     x: tuple[str, ...]
-    y: str
+    y: tuple[str, ...]
     series: tuple[str, ...]
     panels: tuple[str, ...]
     caption: str
@@ -69,20 +70,28 @@ class FigureLayout:
         for key in ("x", "y"):
             if kind == "embedding" and key in values:
                 raise UsageError(f"A figure of kind 'embedding' has no {key}.", f"Leave {key} out.")
-        merged = {"x": (), "y": "", "caption": ""} | _DEFAULTS[kind] | dict(values)
-        given = {key: listed(merged[key], key, "a figure's layout") for key in ("x", "series", "panels")}
-        if kind == "lines" and not given["x"]:
-            raise UsageError("A figure of kind 'lines' needs x.", 'Write x = "params.tau", for example.')
-        if kind == "scatter" and not given["x"]:
-            raise UsageError("A figure of kind 'scatter' needs x.", 'Write x = "train_s", for example.')
+        merged = {"x": (), "y": (), "caption": ""} | _DEFAULTS[kind] | dict(values)
+        given = {key: listed(merged[key], key, "a figure's layout") for key in ("x", "y", "series", "panels")}
+        for key, example in (("x", "train_s" if kind == "scatter" else "params.tau"), ("y", "last")):
+            if kind != "embedding" and not given[key]:
+                raise UsageError(
+                    f"A figure of kind '{kind}' needs {key}.", f'Write {key} = "{example}", for example.'
+                )
+        y = tuple(check_quantity(name, "number 'y' of a figure:") for name in given["y"])
+        if len(y) > 1 and not all(quantity(name).accuracy for name in y):
+            raise UsageError(
+                f"{' and '.join(y)} cannot share an axis of a figure.", "Only accuracies can; choose one y."
+            )
         x = tuple(
-            _check_number(name, "x") if kind == "scatter" else resolve_axis(name, "a figure")
+            check_quantity(name, "number 'x' of a figure:")
+            if kind == "scatter"
+            else resolve_axis(name, "a figure")
             for name in given["x"]
         )
         return cls(
             kind=kind,
             x=x,
-            y="" if kind == "embedding" else _check_number(merged["y"], "y"),
+            y=y,
             series=tuple(resolve_axis(name, "a figure") for name in given["series"]),
             panels=tuple(resolve_axis(name, "a figure") for name in given["panels"]),
             caption=str(merged["caption"]),
@@ -92,9 +101,3 @@ class FigureLayout:
     def axes(self) -> tuple[str, ...]:
         """All axes along which trials are laid out."""
         return (*(self.x if self.kind == "lines" else ()), *self.series, *self.panels)
-
-
-def _check_number(name: Any, key: str) -> str:
-    if not isinstance(name, str):
-        raise UsageError(f"'{key}' of a figure is {name!r}.", f"Known: {', '.join(known_quantities())}.")
-    return check_quantity(name, f"number '{key}' of a figure:")

@@ -35,7 +35,7 @@ def open_page(size: tuple[float, float], notes: Sequence[str]) -> tuple[Figure, 
     lines = [line for note in notes for line in textwrap.wrap(clean(note), int(width * _LETTERS))]
     if len(lines) > _NOTES:
         lines = [*lines[: _NOTES - 1], f"… and {len(lines) - _NOTES + 1} more lines of notes"]
-    below = (len(lines) + 1) * _LINE if lines else 0.0
+    below = (len(lines) + 0.4) * _LINE if lines else 0.0
     figure = Figure(figsize=(width, height + below), layout="constrained")
     FigureCanvasAgg(figure)
     if not lines:

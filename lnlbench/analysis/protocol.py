@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import TypeVar
 
-from lnlbench.analysis.axes import Trial
+from lnlbench.analysis.axes import PHASES, Trial, value_of
 from lnlbench.analysis.names import NOISES, display
 
 T = TypeVar("T", bound=Hashable)
@@ -34,16 +35,23 @@ def describe_protocol(trials: Sequence[Trial]) -> list[str]:
         mine = [trial for trial in trials if trial["tuning"] == tuning]
         epochs = _vary(mine, lambda trial: tuple(phase["epochs"] for phase in trial["phases"]), _sum)
         budgets.append(f"{display('tuning', tuning)} {epochs}")
-    batch = _vary(trials, lambda trial: tuple({phase["batch_size"] for phase in trial["phases"]}), _either)
-    return [*sentences, f"Epochs: {'; '.join(budgets)}. Batch size {batch}."]
+    return [*sentences, f"Epochs: {'; '.join(budgets)}. Batch size: {_batches(trials)}."]
 
 
 def _sum(epochs: tuple[int, ...]) -> str:
     return " + ".join(map(str, epochs))
 
 
-def _either(sizes: tuple[int, ...]) -> str:
-    return " and ".join(map(str, sorted(sizes)))
+def _batches(trials: Sequence[Trial]) -> str:
+    """Describe the batch size, by kind of phase if that makes a difference."""
+    by_kind = {}
+    for kind in PHASES:
+        mine = [trial for trial in trials if value_of(trial, kind)]
+        if mine:
+            by_kind[kind] = _vary(mine, partial(value_of, axis=f"{kind}.batch_size"), str)
+    if len(set(by_kind.values())) == 1:
+        return next(iter(by_kind.values()))
+    return "; ".join(f"{display('tuning', kind)} {text}" for kind, text in by_kind.items())
 
 
 def _subset(trials: Sequence[Trial], name: str, which: str) -> list[str]:
