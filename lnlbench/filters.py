@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from lnlbench.conditions import value_text
 from lnlbench.errors import NothingSelectedError, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
 
     Text is compared as it is, numbers as numbers, flags as ``true`` and ``false``;
     ``noise`` takes a type (``symmetric``) or a type with its rate (``symmetric-0.6``).
+    ``methods.METHOD.PARAMETER`` means the trials of a method with a value of a parameter.
 
     Parameters
     ----------
@@ -68,12 +71,14 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
     NothingSelectedError
         If a value is in no row at all, or no row meets all conditions.
     """
-    keep = None
+    keep, columns = None, frame.columns
     for axis, values in where.items():
+        if axis.startswith("methods."):
+            frame = _with_parameter(frame, axis)
         if axis not in frame.columns:
             raise UsageError(f"Unknown axis '{axis}' in --where.", suggest(axis, map(str, frame.columns)))
         chosen = None
-        for value in values:
+        for value in map(value_text, values) if axis.startswith("methods.") else values:
             matches = _matches(frame, axis, value)
             if not matches.any():
                 present = sorted({str(item) for item in frame[axis].dropna()})
@@ -81,11 +86,23 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
             chosen = matches if chosen is None else chosen | matches
         if chosen is not None:
             keep = chosen if keep is None else keep & chosen
-    selected = frame if keep is None else frame[keep]
+    selected = (frame if keep is None else frame[keep])[columns]
     if selected.empty:
         conditions = " ".join(f"--where {axis}={','.join(values)}" for axis, values in where.items())
         raise NothingSelectedError(f"No trial is selected{' by ' + conditions if where else ''}.")
     return selected
+
+
+def _with_parameter(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Return the frame with a column for ``methods.METHOD.PARAMETER``, as text; missing for others."""
+    _, method, name = (*axis.split(".", 2), "")[:3]
+    values = [
+        value_text(params[name]) if trial == method and name in params else None
+        for trial, params in zip(frame["method"], map(json.loads, frame["params"]), strict=True)
+    ]
+    if not any(value is not None for value in values):
+        raise UsageError(f"No trial has a parameter '{axis}'.", "Write methods.METHOD.PARAMETER.")
+    return frame.assign(**{axis: values}).astype({axis: "string"})
 
 
 def _matches(frame: pd.DataFrame, axis: str, value: str) -> pd.Series[bool]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -214,6 +215,29 @@ def test_malformed_filters_are_errors(condition: str) -> None:
 def test_filters_compare_by_the_columns_type(tmp_path: Path, condition: str, rows: int) -> None:
     frame = load_frame(mini(tmp_path / "out").root)
     assert len(filter_frame(frame, parse_where([condition]))) == rows
+
+
+def test_filters_on_parameters(tmp_path: Path) -> None:
+    taus = {"a": 0.5, "b": 0.75}
+    records = [
+        make_record(make_spec("turn", "lp-fft", params=(("mixture", name), ("tau", tau))))
+        for name, tau in taus.items()
+    ]
+    frame = load_frame(fill(tmp_path / "out", [*records, make_record(make_spec("ce"))]).root)
+
+    def found(*conditions: str) -> list[str]:
+        selected = filter_frame(frame, parse_where(conditions))
+        assert list(selected.columns) == list(frame.columns)
+        return [json.loads(params).get("mixture") for params in selected["params"]]
+
+    assert found("methods.turn.tau=5e-1") == ["a"]
+    assert sorted(found("methods.turn.tau=0.50,0.75")) == ["a", "b"]
+    assert found("methods.turn.mixture=b", "tuning=lp-fft") == ["b"]
+    with pytest.raises(NothingSelectedError, match=r"No trial has methods\.turn\.tau=0\.6"):
+        found("methods.turn.tau=0.6")
+    for axis in ("methods.turn.tao", "methods.ce.tau", "methods.turn", "methods."):
+        with pytest.raises(UsageError, match=f"No trial has a parameter '{axis}'"):
+            found(f"{axis}=1")
 
 
 def test_different_axes_must_all_hold(tmp_path: Path) -> None:
