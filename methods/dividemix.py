@@ -88,6 +88,7 @@ class DivideMix(CoTraining):
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clothing1m": {"alpha": 0.5, "lam_u": 0.0},
         "webvision": {"alpha": 0.5, "lam_u": 0.0},
+        "webvision_mini": {"alpha": 0.5, "lam_u": 0.0},
     }
     presets: ClassVar[Mapping[str, Preset]] = {
         "cifar10-symmetric-0.2": _oracle({"lam_u": 0.0}, "CIFAR-10, 20 % symmetric"),

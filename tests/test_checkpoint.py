@@ -14,8 +14,6 @@ from lnlbench.checkpoint import Checkpoints, decode, encode, read
 from lnlbench.errors import PluginError, StoreError
 from lnlbench.files import Damaged
 
-COVERS = ("checkpoint",)
-
 IDENTITY = {"version": "1", "execution": ["fp32", True]}
 TRIAL = "0123456789abcdef"
 
