@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -272,7 +273,7 @@ class MethodSpec:
     noise_aware: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached identity
 class TrialSpec:
     """One trial.
 
@@ -301,7 +302,7 @@ class TrialSpec:
         """The JSON value that is hashed: no paths, nothing at its default."""
         return {"spec_version": SPEC_VERSION, **_canonical(self)}
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """Sixteen hexadecimal digits, the same on every machine."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
