@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -325,7 +326,7 @@ class EmbeddingSpec:
             raise UsageError(f"embedding.perplexity is {self.perplexity:g}; it must be positive.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached identity
 class TrialSpec:
     """One trial.
 
@@ -357,7 +358,7 @@ class TrialSpec:
         """The JSON value that is hashed: no paths, nothing at its default."""
         return {"spec_version": SPEC_VERSION, **_canonical(self)}
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """Sixteen hexadecimal digits, the same on every machine."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))

@@ -136,8 +136,8 @@ def _last_words(limits: Limits, trial_id: str) -> Iterator[None]:
             faulthandler.disable()
             if before:
                 faulthandler.enable(_STANDARD_ERROR)
-    if path is not None:
-        path.unlink(missing_ok=True)
+            if path is not None:  # whoever gets here can speak for itself
+                path.unlink(missing_ok=True)
 
 
 def watch(seconds: float, file: IO[str]) -> None:

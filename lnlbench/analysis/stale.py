@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from lnlbench.record import Record
+from lnlbench.spec import TrialSpec
 
 _VERSION = "lnlbench"
 
@@ -30,44 +32,49 @@ def staleness(records: Iterable[Record], installed: str | None = None) -> dict[s
         table's records is a fact about the table, that of the program says what to run again.
     """
     ordered = sorted(records, key=lambda record: record.finished)
+    # Computed once: it is most of the work for thousands of records.
+    settings = {record.trial_id: record.spec.canonical() for record in ordered}
     reasons: dict[str, str] = {}
     for what, kind, mark in _COMPARISONS:
-        newest = {kind(record): mark(record) for record in ordered if mark(record)}
+        marked = [
+            (record.trial_id, json.dumps(kind(record.spec, settings[record.trial_id]), sort_keys=True), own)
+            for record in ordered
+            if (own := mark(record))
+        ]
+        newest = {its_kind: own for _, its_kind, own in marked}
         if what == _VERSION and installed is not None:
             newest = dict.fromkeys(newest, installed)
-        for record in ordered:
-            own = mark(record)
-            if own and own != newest[kind(record)]:
-                reason = f"{what} changed: {own[:12]}, now {newest[kind(record)][:12]}"
-                reasons[record.trial_id] = "; ".join(filter(None, (reasons.get(record.trial_id), reason)))
+        for trial_id, its_kind, own in marked:
+            if own != newest[its_kind]:
+                reason = f"{what} changed: {own[:12]}, now {newest[its_kind][:12]}"
+                reasons[trial_id] = "; ".join(filter(None, (reasons.get(trial_id), reason)))
     return reasons
 
 
-def _dataset(record: Record) -> str:
-    return json.dumps(record.spec.canonical()["dataset"], sort_keys=True)
+def _method(spec: TrialSpec, settings: Mapping[str, Any]) -> Any:
+    return spec.method.name
 
 
-def _backbone(record: Record) -> str:
-    backbone = record.spec.canonical()["backbone"]
+def _dataset(spec: TrialSpec, settings: Mapping[str, Any]) -> Any:
+    return settings["dataset"]
+
+
+def _noise(spec: TrialSpec, settings: Mapping[str, Any]) -> Any:
+    return [settings["dataset"], settings["noise"], spec.seed]
+
+
+def _backbone(spec: TrialSpec, settings: Mapping[str, Any]) -> Any:
     # Weights drawn at random are those of a seed.
-    seed = record.spec.seed if record.spec.backbone.weights == "none" else None
-    return json.dumps([backbone, seed], sort_keys=True)
-
-
-def _noise(record: Record) -> str:
-    canonical = record.spec.canonical()
-    return json.dumps([canonical["dataset"], canonical["noise"], record.spec.seed], sort_keys=True)
-
-
-def _method(record: Record) -> str:
-    return record.spec.method.name
+    return [settings["backbone"], spec.seed if spec.backbone.weights == "none" else None]
 
 
 def _text(values: Mapping[str, object], name: str) -> str:
     return str(values.get(name) or "")
 
 
-_COMPARISONS: tuple[tuple[str, Callable[[Record], str], Callable[[Record], str]], ...] = (
+# What may have changed, between which trials it should not, and what shows it.
+_Kind = Callable[[TrialSpec, Mapping[str, Any]], Any]
+_COMPARISONS: tuple[tuple[str, _Kind, Callable[[Record], str]], ...] = (
     ("method", _method, lambda record: _text(record.plugin, "fingerprint")),
     (_VERSION, _method, lambda record: _text(record.environment, "lnlbench")),
     ("data", _dataset, lambda record: _text(record.data, "fingerprint")),

@@ -19,6 +19,8 @@ from lnlbench.errors import ExitCode
 from lnlbench.plan import plan
 from lnlbench.store import Store
 
+pytestmark = pytest.mark.timeout(900)  # for a machine that has other work; none takes so long alone
+
 PLUGIN = '''
 import resource
 import time
@@ -103,7 +105,7 @@ def test_runs_that_fill_one_cache_at_the_same_time_extract_once(tiny, process, t
     tiny.cache = tmp_path / "cold"
     runs = [process(tiny.start("--out", f"out{number}")) for number in range(2)]
     for run in runs:
-        _, err = run.communicate(timeout=240)
+        _, err = run.communicate(timeout=300)
         assert run.returncode == ExitCode.OK, err
     one, two = (lnlbench.load(f"out{number}").sort_values("trial_id") for number in range(2))
     for column in ("trial_id", "best", "last", "oracle", "layout"):
@@ -155,7 +157,7 @@ def test_a_read_only_output_folder_is_refused(tiny, process, read_only):
     tiny.out.mkdir(parents=True)
     read_only(tiny.out)
     run = process(tiny.start(preexec_fn=obey_permissions))
-    _, err = run.communicate(timeout=240)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.USAGE, err
     assert "'runs/tiny' cannot be used: " in err
     assert "Permission denied" in err
@@ -167,13 +169,13 @@ def test_a_read_only_cache_is_used_for_what_is_in_it(tiny, process, read_only, t
     for folder in ("features", "calibration"):
         read_only(tiny.cache / folder)
     run = process(tiny.start(preexec_fn=obey_permissions))
-    _, err = run.communicate(timeout=240)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.OK, err
     undisturbed, tiny.out = tiny.numbers(), Path("here")
     assert tiny.numbers() == undisturbed
     # What is not in it cannot be put there.
     run = process(tiny.start("--set", "train_per_class=9", preexec_fn=obey_permissions))
-    _, err = run.communicate(timeout=240)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.USAGE, err
     assert "The feature cache " in err
     assert "Permission denied" in err
@@ -204,7 +206,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(tiny, process, tmp_p
         assert tiny.run("--where", "method=ce")[0] == ExitCode.OK
     before = tiny.records()
     run = process(tiny.start(preexec_fn=limit_files(size)))
-    _, err = run.communicate(timeout=240)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.USAGE, err
     assert what in err
     assert "File too large" in err
@@ -249,7 +251,7 @@ def test_an_interrupted_run_saves_its_epoch_and_continues(plugin, process, execu
     run = process(plugin.start(*SLOW, executor=executor))
     wait_for(Path("reached").exists, run)
     os.killpg(run.pid, number)
-    _, err = run.communicate(timeout=120)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.INTERRUPTED, err
     assert "Interrupted: finishing and saving the epochs that run." in err
     assert "The same command continues." in err
@@ -280,7 +282,7 @@ def test_a_run_that_is_interrupted_twice_stops_at_once(plugin, process, executor
     # The flag for workers says that the first one was noticed; two at once may become one.
     wait_for(lambda: list((plugin.out / "checkpoints").glob(".stop-*")), run)
     os.killpg(run.pid, signal.SIGINT)
-    _, err = run.communicate(timeout=120)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.INTERRUPTED, err
     assert "Traceback" not in err
     assert plugin.frame()["status"].to_dict() == {"ce": "done", "slow": "pending", "gce": "pending"}

@@ -38,8 +38,10 @@ epochs = 2
 epochs = 1
 """
 
-# Columns that hold wall-clock times, or say who paid for a shared feature extraction.
-TIMES = ["setup_s", "features_s", "features_shared", "train_s", "eval_s", "wall_s", "finished", "started"]
+# Columns of times, of who paid for a shared feature extraction, and of the checkout, which a
+# developer may change while a test runs.
+TIMES = ["setup_s", "features_s", "features_shared", "train_s", "eval_s", "wall_s", "finished"]
+CHECKOUT = ["commit", "dirty"]
 
 
 def arguments(cache: Path, *options: str, executor: str = "inline") -> list[str]:
@@ -87,9 +89,9 @@ class Tiny:
         return lnlbench.load(self.out).set_index("method")
 
     def numbers(self) -> list[dict[str, Any]]:
-        """Return everything but times that an export holds, by trial."""
+        """Return everything but times and the checkout's state that an export holds, by trial."""
         frame = lnlbench.load(self.out).sort_values("trial_id")
-        kept = frame.drop(columns=[name for name in TIMES if name in frame])
+        kept = frame.drop(columns=TIMES + CHECKOUT)
         values: list[dict[str, Any]] = kept.astype(object).where(kept.notna(), None).to_dict("records")
         return values
 
@@ -98,7 +100,7 @@ class Tiny:
         return {path.name: path.stat().st_mtime_ns for path in (self.out / "trials").glob("*.json")}
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 400) -> None:
     """Wait until something holds, while a process is running."""
     deadline = time.monotonic() + seconds
     while not condition():
