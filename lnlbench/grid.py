@@ -70,7 +70,7 @@ class Grid:
     table : dict
         Layout of the table, for :mod:`lnlbench.analysis`.
     origins : mapping of axis to Origin
-        Where ``dataset``, ``backbone`` and ``noise`` were given.
+        Where ``dataset``, ``backbone``, ``noise`` and ``table`` were given.
     """
 
     name: str

@@ -85,7 +85,7 @@ class _Reader:
             rows=self.rows(),
             seeds=self.seeds(),
             settings=self.settings(),
-            origins={axis: self.at(axis) for axis in ("dataset", "backbone", "noise")},
+            origins={axis: self.at(axis) for axis in ("dataset", "backbone", "noise", "table")},
             table=self.table(),
         )
         known = grid.axis_values()
