@@ -95,6 +95,8 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
 
 def _with_parameter(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
     """Return the frame with a column for ``methods.METHOD.PARAMETER``, as text; missing for others."""
+    import pandas as pd
+
     _, method, name = (*axis.split(".", 2), "")[:3]
     values = [
         value_text(params[name]) if trial == method and name in params else None
@@ -102,7 +104,9 @@ def _with_parameter(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
     ]
     if not any(value is not None for value in values):
         raise UsageError(f"No trial has a parameter '{axis}'.", "Write methods.METHOD.PARAMETER.")
-    return frame.assign(**{axis: values}).astype({axis: "string"})
+    extended = frame.copy()
+    extended[axis] = pd.Series(values, index=frame.index, dtype="string")
+    return extended
 
 
 def _matches(frame: pd.DataFrame, axis: str, value: str) -> pd.Series[bool]:

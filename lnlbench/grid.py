@@ -67,7 +67,7 @@ class Grid:
     table, figure : dict
         Layouts of the table and of the figure, for :mod:`lnlbench.analysis`.
     origins : mapping of axis to Origin
-        Where ``dataset``, ``backbone`` and ``noise`` were given.
+        Where ``dataset``, ``backbone``, ``noise``, ``table`` and ``figure`` were given.
     """
 
     name: str

@@ -70,7 +70,7 @@ class _Reader(TomlFile):
             rows=self.rows(),
             seeds=self.seeds(),
             settings=self.settings(),
-            origins={axis: self.at(axis) for axis in ("dataset", "backbone", "noise")},
+            origins={axis: self.at(axis) for axis in ("dataset", "backbone", "noise", "table", "figure")},
             hyperparameters=self.hyperparameters(),
             table=self.layout(),
             figure=self.table("figure"),

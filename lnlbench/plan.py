@@ -129,8 +129,10 @@ def plan(
             f"No trial of the grid '{grid.name}' has {' and '.join(where)}.", "Drop one of the filters."
         )
     _check_names(grid, points)
+    _check_layouts(grid)
     # Loaded once here: looking an entry point up reads the metadata of all distributions.
     loaded = {name: methods().load(name) for name in dict.fromkeys(point.method for point in points)}
+    _check_given(grid, loaded)
     resolver = _Resolver(grid, loaded)
     planned = {trial.spec.trial_id: trial for trial in map(resolver.trial, points)}
     overrides = [f"--set {text}" for text in sets] + [f"--where {text}" for text in where]
@@ -191,6 +193,30 @@ def _check_names(grid: Grid, points: Sequence[Point]) -> None:
                 methods().entry(name)
                 if not setting.origin.in_file:  # a file may prepare for `--set method=`
                     raise UsageError(f"The grid has no method '{name}'.", suggest(name, grid.methods))
+
+
+def _check_given(grid: Grid, loaded: Mapping[str, type[Method]]) -> None:
+    """Check parameters that the command line sets for methods which its filters then leave out."""
+    for key, setting in grid.given.items():
+        section, _, rest = key.partition(".")
+        name, _, parameter = rest.partition(".")
+        if section == "methods" and name not in loaded:
+            values = {parameter: setting.value}
+            preset = values.pop("preset", None)
+            with setting.origin.locating():
+                methods().load(name).resolve(name, grid.datasets[0], values, preset)
+
+
+def _check_layouts(grid: Grid) -> None:
+    """Check the layouts now, not when the run is over and the table is made."""
+    from lnlbench.analysis.figure_layout import FigureLayout
+    from lnlbench.analysis.layout import Layout
+
+    with grid.origins["table"].locating():
+        Layout.parse(grid.table)
+    if grid.figure:
+        with grid.origins["figure"].locating():
+            FigureLayout.parse(grid.figure)
 
 
 class _Resolver:

@@ -44,12 +44,12 @@ def check_characters(text: str, what: str, allowed: str = "") -> str:
         category = unicodedata.category(symbol)
         if category == "Cc" and symbol not in allowed:
             raise UsageError(
-                f"The control character {_shown(symbol)} is in {what}: '{shorten(printable(text))}'.",
+                f"The control character {_shown(symbol)} is in {what}: '{_on_one_line(text)}'.",
                 "Remove it.",
             )
         if category == "Cs":  # how Python shows bytes that are not UTF-8
             raise UsageError(
-                f"There are bytes that are not UTF-8 in {what}: '{shorten(printable(text))}'.",
+                f"There are bytes that are not UTF-8 in {what}: '{_on_one_line(text)}'.",
                 "Rename the file, or write the text in UTF-8.",
             )
     return text
@@ -60,6 +60,10 @@ def shorten(text: str, length: int = 200) -> str:
     if len(text) <= length:
         return text
     return f"{text[: length * 2 // 3]} … {text[-length // 3 :]}"
+
+
+def _on_one_line(text: str) -> str:
+    return shorten("".join(_shown(symbol) if symbol in "\n\t" else symbol for symbol in printable(text)))
 
 
 def _is_control(symbol: str) -> bool:

@@ -91,7 +91,9 @@ def find_missing(plan: Plan, setting: Setting) -> list[str]:
     missing.update(dict.fromkeys(_missing_noise(specs)))
     for backbone in dict.fromkeys(spec.backbone for spec in specs if needs_backbone(spec)):
         scheme, reference = split_reference(backbone.name)
-        reason = registry.backbones().load(scheme)().missing(reference, backbone)
+        source = registry.backbones().load(scheme)()
+        source.options(backbone)  # a slip in an option is no missing file
+        reason = source.missing(reference, backbone)
         if reason:
             missing[reason] = None
     return list(missing)

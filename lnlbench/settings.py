@@ -246,10 +246,18 @@ def flatten(tables: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, 
     """Yield nested tables as dotted keys with their values."""
     for name, value in tables.items():
         key = f"{parent}.{name}" if parent else name
-        if isinstance(value, dict):
+        if isinstance(value, dict) and (value or _may_be_empty(key)):
             yield from flatten(value, key)
         else:
             yield key, value
+
+
+def _may_be_empty(key: str) -> bool:
+    """Whether a table without keys is one that could have some; else it stands where a value should."""
+    section, _, rest = key.partition(".")
+    if key in KEYS:
+        return False
+    return not rest or (section in ("methods", "noise_options", "lp-fft") and "." not in rest)
 
 
 def options_under(settings: Settings, prefix: str) -> dict[str, Any]:

@@ -58,4 +58,4 @@ def _row(cells: list[str]) -> str:
 
 def _in_comment(text: str) -> str:
     """Return text that cannot end an HTML comment."""
-    return re.sub(r"-(?=-)", "- ", clean(text)).replace(">", "&gt;")
+    return re.sub(r"-(?=-)", "- ", clean(text)).replace("<", "&lt;").replace(">", "&gt;")

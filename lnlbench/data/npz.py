@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy.typing as npt
@@ -89,7 +90,8 @@ def _read_member(
             array: npt.NDArray[Any] = npy.read_array(stream, allow_pickle=False)
             stream.read(1)  # the archive compares its checksum at the end of a member
             return array
-    except (ValueError, zlib.error, lzma.LZMAError, RuntimeError, MemoryError) as problem:
+    except (ValueError, TokenError, zlib.error, lzma.LZMAError, RuntimeError, MemoryError) as problem:
+        # numpy reads a header as Python's tokens where it is not plainly a literal.
         raise error(
             f"{path}: array {name} cannot be read: {problem}.", "Copy or create the file again."
         ) from problem

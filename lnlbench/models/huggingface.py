@@ -35,6 +35,9 @@ TOKEN_POOLED = ("vit", "vit_mae", "vit_msn", "deit")
 BLOCKS = {"convnext": ("ConvNextLayer",), "resnet": ("ResNetBasicLayer", "ResNetBottleNeckLayer")}
 _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
+# What transformers raises for a file that is wrong in one way or another.
+REJECTIONS = (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RuntimeError)
+
 
 class HuggingFace(BackboneSource):
     """Vision models of transformers; of a model with two towers, the vision tower.
@@ -148,7 +151,7 @@ def read_configuration(folder: Path, spec: BackboneSpec) -> Any:
     """Return the configuration of a folder's vision model."""
     try:
         configuration = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except REJECTIONS as error:
         raise WeightsError(
             f"The configuration of '{spec.name}' cannot be read by transformers ({_first_line(error)}).",
             "Models that need their own code are not supported; choose one that transformers has.",
@@ -167,7 +170,7 @@ def read_preprocessing(folder: Path, spec: BackboneSpec) -> Preprocessing:
             processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
                 folder, trust_remote_code=False
             )
-    except (OSError, ValueError, KeyError) as error:
+    except REJECTIONS as error:
         raise WeightsError(
             f"The image processor of '{spec.name}' cannot be read ({_first_line(error)}).",
             "The model's folder needs the preprocessor_config.json that it was published with.",
@@ -177,7 +180,7 @@ def read_preprocessing(folder: Path, spec: BackboneSpec) -> Preprocessing:
     try:
         size, resize, mode = _geometry(kind, settings)
         interpolation = _INTERPOLATIONS[int(settings["resample"])]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise WeightsError(
             f"'{spec.name}' uses a {kind} with settings that are not supported ({error!r}).",
             "Supported: a resize to a square, or of the shorter side with a square centre crop.",
@@ -237,7 +240,7 @@ def _build(folder: Path, configuration: Any, spec: BackboneSpec) -> Any:
                 output_loading_info=True,
             )
             lost = sorted(key for key in report["missing_keys"] if not _is_unused(key, configuration))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*REJECTIONS, SafetensorError) as error:
         raise WeightsError(
             f"The weights of '{spec.name}' cannot be loaded ({_first_line(error)}).",
             "Fetch the model again; configuration and weights must belong together.",
