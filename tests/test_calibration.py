@@ -1,12 +1,11 @@
 """Choosing precision and layout: what is tried, what is kept, and what happens without memory."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
 from lnlbench.errors import WeightsError
+from lnlbench.files import read_checked, write_checked
 from lnlbench.models import calibration
 from lnlbench.models.backbone import Backbone
 from lnlbench.models.calibration import Execution, calibrate
@@ -69,10 +68,10 @@ def test_a_choice_is_made_once(tmp_path):
 def test_another_choice_on_disk_is_followed_and_a_damaged_one_made_anew(tmp_path):
     choose(Small(), tmp_path)
     (file,) = tmp_path.glob("*.json")
-    report = json.loads(file.read_text())
+    report = read_checked(file)
     assert set(report["images_per_second"]) == {"fp32 channels_last=False", "fp32 channels_last=True"}
     report["chosen"] = {"precision": "bf16", "channels_last": True}
-    file.write_text(json.dumps(report))
+    write_checked(file, report)
     assert choose(Small(), tmp_path) == Execution("bf16", True)
     file.write_text("{")
     assert choose(Small(), tmp_path).precision == "fp32"
@@ -83,7 +82,7 @@ def test_bfloat16_is_tried_where_it_is_computed(tmp_path, monkeypatch, bfloat16)
     monkeypatch.setattr(calibration, "has_bfloat16", lambda device: bfloat16)
     choose(Small(), tmp_path, "auto")
     (file,) = tmp_path.glob("*.json")
-    tried = {name.split()[0] for name in json.loads(file.read_text())["images_per_second"]}
+    tried = {name.split()[0] for name in read_checked(file)["images_per_second"]}
     assert tried == ({"fp32", "bf16"} if bfloat16 else {"fp32"})
 
 

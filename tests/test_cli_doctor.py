@@ -167,7 +167,10 @@ def test_a_data_folder(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "cifar-100-python").mkdir()
     ((level, text, _),) = health.data(Folders(folders.cache, folders.out, tmp_path))
     assert level is Level.FINE
-    assert text == "available: cifar100, digits; not here: cifar10 (lnlbench data fetch NAME)"
+    assert text == (
+        "available: cifar100, digits; "
+        "not here: cifar10, clothing1m, webvision, webvision_mini (lnlbench data fetch NAME)"
+    )
 
 
 # Plugins

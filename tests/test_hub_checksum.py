@@ -20,8 +20,13 @@ def hub(tmp_path, monkeypatch):
     (root / "blobs").mkdir()
     (root / "refs").mkdir()
     (root / "refs" / "main").write_text("1" * 40)
-    contents = {"config.json": b'{"model_type": "vit"}', "model.safetensors": bytes(range(256)) * 100}
+    contents = {
+        "config.json": b'{"model_type": "vit"}',
+        "preprocessor_config.json": b"{}",
+        "model.safetensors": bytes(range(256)) * 100,
+    }
     names = {
+        "preprocessor_config.json": hashlib.sha1(b"blob 2\0{}").hexdigest(),
         "config.json": hashlib.sha1(b"blob 21\0" + contents["config.json"]).hexdigest(),
         "model.safetensors": hashlib.sha256(contents["model.safetensors"]).hexdigest(),
     }

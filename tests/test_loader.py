@@ -216,8 +216,9 @@ def test_images_in_memory_cannot_be_resized():
 
 
 def test_resize_is_part_of_a_trial_only_where_it_is_given():
+    from results_factory import make_spec
+
     from lnlbench.spec import TrialSpec
-    from tests.results_factory import make_spec
 
     spec = make_spec()
     assert "resize" not in spec.canonical()["dataset"]

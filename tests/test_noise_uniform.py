@@ -1,5 +1,6 @@
 """Symmetric and asymmetric noise: exact counts, and what they may never do."""
 
+import hashlib
 from fractions import Fraction
 from math import ceil, log, sqrt
 
@@ -168,6 +169,7 @@ def test_none_and_real_keep_the_labels():
         "transitions": [[3, 0], [0, 1]],
         "entropy": pytest.approx(-0.75 * log(0.75) - 0.25 * log(0.25)),
         "largest_class_share": 0.75,
+        "labels_sha256": hashlib.sha256(clean.astype("<i8").tobytes()).hexdigest(),
     }
     real = run(NoiseSpec("real"), clean, 2)
     assert np.array_equal(real.labels, clean)

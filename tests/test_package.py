@@ -64,10 +64,18 @@ def python(site: Path, folder: Path, *arguments: str) -> str:
 def test_the_wheel_holds_all_that_the_tree_does_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    patterns = ("**/*.py", "py.typed", "grids/*.toml", "hyperparameters/*.toml", "paper/*.csv", "paper/*.md")
     expected = {
         f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, package in PACKAGES.items()
-        for pattern in ("**/*.py", "py.typed", "grids/*.toml", "paper/*.csv")
+        for pattern in (
+            "**/*.py",
+            "py.typed",
+            "grids/*.toml",
+            "hyperparameters/*.toml",
+            "paper/*.csv",
+            "paper/*.md",
+        )
         for path in (ROOT / folder).glob(pattern)
     }
     assert packed == expected

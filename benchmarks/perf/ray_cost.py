@@ -12,6 +12,7 @@ from lnlbench.record import Record
 from lnlbench.run import execute, extract_features
 from lnlbench.runner import Resources
 from lnlbench.spec import PhaseSpec, TrialSpec
+from lnlbench.worker import Limits
 from lnlbench.workspace import Setting, Workspace
 
 from .measure import Line, interleave
@@ -67,7 +68,9 @@ def seconds_per_trial(
         arrivals.append(time.perf_counter())
         records.append(record)
 
-    execute(specs, setting, resources, started=_ignore, finished=finished)
+    execute(
+        specs, setting, resources, Limits(isolated=resources is not None), started=_ignore, finished=finished
+    )
     for record in records:
         require_done(record)
     return (arrivals[-1] - arrivals[warm_up - 1]) / (len(specs) - warm_up)

@@ -5,8 +5,6 @@ Each imports what it needs itself, so that a broken package is a finding, and no
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -106,17 +104,25 @@ def disk(folders: Folders) -> Iterator[Finding]:
 
 
 def cache(folders: Folders) -> Iterator[Finding]:
-    """Cached features, each against its checksum."""
-    folder = folders.cache / "features"
+    """Cached features and images, each against its checksum."""
+    for content in ("features", "images"):
+        folder = folders.cache / content
+        if content == "features" or folder.is_dir():
+            yield from _cached(folder)
+
+
+def _cached(folder: Path) -> Iterator[Finding]:
+    from lnlbench.data.array_folder import is_intact
+
     manifests = sorted(folder.glob("*.json"))
-    damaged = [path.stem for path in manifests if not _is_intact(path)]
+    damaged = [path.stem for path in manifests if not is_intact(path)]
     size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     yield Level.FINE, f"{len(manifests)} entries, {size / _GB:.2f} GB in {folder}", ""
     if damaged:
         yield (
             Level.WARNING,
             f"damaged: {', '.join(damaged)}.",
-            "The next run that needs them extracts them again; a failing disk may be the cause.",
+            "The next run that needs them makes them again; a failing disk may be the cause.",
         )
     leftover = [*folder.glob("*.damaged"), *folder.glob("*.part")]
     if leftover:
@@ -127,15 +133,6 @@ def cache(folders: Folders) -> Iterator[Finding]:
             "interrupted runs.",
             f"When nothing runs: rm {folder}/*.damaged {folder}/*.part",
         )
-
-
-def _is_intact(manifest: Path) -> bool:
-    try:
-        expected = json.loads(manifest.read_text())["sha256"]
-        with manifest.with_suffix(".npy").open("rb") as stream:
-            return bool(hashlib.file_digest(stream, "sha256").hexdigest() == expected)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def data(folders: Folders) -> Iterator[Finding]:

@@ -182,6 +182,9 @@ def _command_line(out: Path) -> str:
         value = context.params[parameter.name or ""]
         if parameter.name in ("dry_run", "retry", "out", "top") or value in (None, parameter.default):
             continue
+        if isinstance(value, bool):
+            parts += [parameter.opts[0]] if value else []
+            continue
         for item in value if parameter.multiple else [value]:
             parts += [parameter.opts[0], str(item)]
     return shlex.join([*parts, "--out", str(out)])

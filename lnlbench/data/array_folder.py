@@ -37,6 +37,18 @@ class Entry:
     fresh: bool
 
 
+def is_intact(manifest_path: Path) -> bool:
+    """Whether a manifest and its array are as they were written."""
+    manifest = read_checked(manifest_path)
+    if isinstance(manifest, Damaged):
+        return False
+    try:
+        with manifest_path.with_suffix(".npy").open("rb") as stream:
+            return bool(hashlib.file_digest(stream, "sha256").hexdigest() == manifest["sha256"])
+    except (OSError, KeyError):
+        return False
+
+
 class ArrayFolder:
     """A folder of arrays.
 
