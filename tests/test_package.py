@@ -68,14 +68,7 @@ def test_the_wheel_holds_all_that_the_tree_does_and_no_more(wheel: Path) -> None
     expected = {
         f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, package in PACKAGES.items()
-        for pattern in (
-            "**/*.py",
-            "py.typed",
-            "grids/*.toml",
-            "hyperparameters/*.toml",
-            "paper/*.csv",
-            "paper/*.md",
-        )
+        for pattern in patterns
         for path in (ROOT / folder).glob(pattern)
     }
     assert packed == expected
