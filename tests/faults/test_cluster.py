@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import EVERY_METHOD, Run, descendants
+from killable import EVERY_METHOD, Run, descendants
 
 from lnlbench.errors import ExitCode
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from runs import EVERY_METHOD, Run
+from killable import EVERY_METHOD, Run
 
 from lnlbench.errors import ExitCode
 

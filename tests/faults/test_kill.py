@@ -5,7 +5,7 @@ import time
 
 import pandas as pd
 import pytest
-from runs import EVERY_METHOD, Run, kill_all
+from killable import EVERY_METHOD, Run, kill_all
 
 from lnlbench.errors import ExitCode
 
@@ -118,7 +118,7 @@ def read_state(run, trial):
 @pytest.mark.timeout(300)
 def test_workers_do_not_outlive_their_driver(cache, tmp_path):
     """When the driver alone is killed, its workers end, and leave the folder to the next run."""
-    from runs import descendants
+    from killable import descendants
 
     run = Run(tmp_path, EVERY_METHOD, cache)
     process = run.start()
