@@ -61,7 +61,7 @@ def command(
 
     out = out or RUNS / grid_name(grid)
     given = read_execution(out, **execution)
-    setting, resources = given.setting, given.resources
+    setting = given.setting
     plan = make_plan(grid, where=conditions, sets=sets, seeds=seeds)
     if dry_run:
         empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
@@ -70,7 +70,7 @@ def command(
         pending = find_pending(plan, known, retry, partial(look_up, workspace=workspace))
         _show_plan(plan, pending, setting, out)
         return ExitCode.OK
-    store = Store.open(out, create=True)
+    store, resources = Store.open(out, create=True), given.resources
     with open_session(store, plan, given, retry, Progress) as session:
         todo, progress = session.pending.todo, session.progress
         if todo:
