@@ -24,7 +24,8 @@ class Interruption:
         Called with no argument at the first interruption.
     flag : Path or None
         A file that is made at the first interruption and removed at the end, for worker processes
-        to look at; see :func:`requested`.
+        to look at; see :func:`requested`. None if nothing is saved, so that there is nothing to wait
+        for: the first interruption stops at once.
 
     Attributes
     ----------
@@ -44,15 +45,14 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested or self._flag is None:
             raise KeyboardInterrupt
         self.requested = True
-        if self._flag is not None:
-            try:
-                self._flag.parent.mkdir(parents=True, exist_ok=True)
-                self._flag.touch()
-            except OSError:  # workers cannot be told, so there is nothing to wait for
-                raise KeyboardInterrupt from None
+        try:
+            self._flag.parent.mkdir(parents=True, exist_ok=True)
+            self._flag.touch()
+        except OSError:  # workers cannot be told, so there is nothing to wait for
+            raise KeyboardInterrupt from None
         self._notify()
 
     def __enter__(self) -> Interruption:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,8 +39,13 @@ for _name, _value in _QUIET.items():
 
 import ray  # noqa: E402
 
+from lnlbench.errors import UsageError  # noqa: E402
 from lnlbench.worker import Limits, end_with_driver  # noqa: E402
 from lnlbench.workspace import Setting, Workspace  # noqa: E402
+
+CONNECT_TIMEOUT = 10.0  # seconds for a first answer of a cluster's head
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,13 @@ def workspace_for(setting: Setting, limits: Limits) -> Workspace:
 
 @contextmanager
 def ray_session(resources: Resources) -> Iterator[None]:
-    """Hold a Ray session during the ``with`` block: the one there is, or one of its own."""
+    """Hold a Ray session during the ``with`` block: the one there is, or one of its own.
+
+    Raises
+    ------
+    UsageError
+        If there is no cluster at the address, or it does not let us in.
+    """
     if ray.is_initialized():
         yield
         return
@@ -86,7 +98,8 @@ def ray_session(resources: Resources) -> Iterator[None]:
         "log_to_driver": False,
     }
     if resources.address is not None:
-        ray.init(address=resources.address, **quiet)
+        _join(resources.address, quiet)
+        _warn_if_too_small(resources)
     else:
         ray.init(
             address="local",  # never a cluster that happens to run here: that is --ray-address
@@ -96,12 +109,59 @@ def ray_session(resources: Resources) -> Iterator[None]:
         )
     # A worker that dies is a record, with its reason; Tune would print a traceback as well.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    try:
-        # Ray reports dead workers on standard output, which is the table's.
-        with redirect_stdout(sys.stderr):
+    # Ray reports dead workers on standard output, which is the table's; the last of it when it ends.
+    with redirect_stdout(sys.stderr):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise a UsageError for what cannot be the address of a cluster, or where nobody listens."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal() or int(port) > 65_535:
+        raise UsageError(
+            f"'{address}' is no address of a Ray cluster that a run can join.",
+            "Give auto, or HOST:PORT of its head, on a machine that all nodes can reach.",
+        )
+    try:  # Ray itself would try for two minutes
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise UsageError(
+            f"No Ray cluster answers at {address}: {error}.",
+            "Start one with: ray start --head, or see docs/cluster.md.",
+        ) from error
+
+
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    check_address(address)
+    try:
+        ray.init(address=address, **quiet)
+    # Ray ends the process when it waits in vain; a token that is missing comes as a ConnectionError.
+    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
+        raise UsageError(
+            f"The Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}.",
+            "It must run the same versions of Ray and Python. If it asks for a token, set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as on its nodes.",
+        ) from error
+
+
+def _warn_if_too_small(resources: Resources) -> None:
+    """Say so if no node could run a trial now; one that can may join later."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    for node in nodes:
+        has = node["Resources"] if node["Alive"] else {}
+        if has.get("CPU", 0) >= resources.cpus and has.get("GPU", 0) >= resources.gpus:
+            return
+    wanted = f"{resources.cpus:g} CPUs" + (f" and {resources.gpus:g} GPUs" if resources.gpus else "")
+    _LOG.warning(
+        "Warning: no node of the cluster has %s for a trial; all trials wait until one joins. "
+        "See ray status, and --cpus-per-trial and --gpus-per-trial.",
+        wanted,
+    )
 
 
 @contextmanager

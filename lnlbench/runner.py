@@ -19,16 +19,20 @@ from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspa
 from ray import tune
 from ray.tune import Callback
 
+from lnlbench.attempt import failure
 from lnlbench.errors import LnlbenchError, StoreError
 from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.spec import TrialSpec
-from lnlbench.trial import failure
 from lnlbench.worker import Limits, work
 from lnlbench.workspace import Setting
 
 # A trial that loses its node is run elsewhere; one that loses this many probably does not fit.
 NODES_LOST = 3
+
+# How Ray says that a trial's node has gone, or cannot be reached: a dead node is noticed only some
+# seconds after the connection to its workers is lost. A worker that dies alone is reported by its node.
+_NODE_GONE = re.compile("its node has died|node was terminated|temporarily unavailable")
 
 # How faulthandler starts its report of a crash; it ends a line of its own for a time limit.
 _CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
@@ -102,8 +106,8 @@ class Deliver(Callback):
         # What a trial raises is a record already; here its whole process is gone.
         number = trial.config["trial"]
         self.running.discard(number)
-        reason = str(trial.get_error()) if trial.get_error() is not None else "no reason was given"
-        if "node has died" in reason or "node was terminated" in reason:
+        reason = _why(trial)
+        if _NODE_GONE.search(reason):
             self.lost.add(number)
             return
         self.deliver(number, self._lost_process(number, reason))
@@ -148,6 +152,13 @@ class Deliver(Callback):
         except LnlbenchError as error:
             # Raised here it would be wrapped in Tune's own; the stopper ends the run.
             self.error = error
+
+
+def _why(trial: Any) -> str:
+    """Return what Ray says about the end of a Tune trial."""
+    # Not trial.get_error(): that looks where the file is copied to when the run ends.
+    path = Path(trial.error_file) if trial.error_file is not None else None
+    return path.read_text(encoding="utf-8") if path is not None and path.exists() else "no reason was given"
 
 
 class StopEarly(tune.Stopper):

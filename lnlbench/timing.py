@@ -1,10 +1,11 @@
-"""Named clocks: monotonic, synchronised with the device, exclusive of each other."""
+"""Named clocks (monotonic, synchronised with the device, exclusive of each other), and dates."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import torch
 
@@ -51,3 +52,8 @@ class Clocks:
     def read(self, name: str) -> float:
         """Seconds under ``name`` so far."""
         return self.seconds.get(name, 0.0)
+
+
+def now() -> str:
+    """Return the present time in UTC, ISO 8601; for people, never for durations."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

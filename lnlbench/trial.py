@@ -5,116 +5,36 @@ data → noise → networks → phases (inputs → epochs → evaluation) → re
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
 from lnlbench._version import __version__
-from lnlbench.allocator import return_freed_memory
+from lnlbench.accuracy import accuracy, summarise
 from lnlbench.api import Method, Skip, Task
 from lnlbench.checkpoint import Checkpoints
-from lnlbench.data.inputs import FeatureInputs, Inputs, in_order
+from lnlbench.data.inputs import FeatureInputs
 from lnlbench.embedding import choose_sample, embed
 from lnlbench.environment import describe_environment
-from lnlbench.errors import LnlbenchError, StoreError, TrialError, UsageError
+from lnlbench.errors import UsageError
 from lnlbench.ledger import Ledger
 from lnlbench.model import Model
-from lnlbench.phase import EVALUATION_BATCH, Phase
+from lnlbench.phase import Phase
 from lnlbench.problem import Problem, prepare_problem
 from lnlbench.record import Record, Status
 from lnlbench.seeding import derive_seed
 from lnlbench.selection import measure_selection
 from lnlbench.spec import PhaseSpec, TrialSpec
 from lnlbench.splits import Splits, make_splits
-from lnlbench.timing import Clocks
+from lnlbench.timing import Clocks, now
 from lnlbench.workspace import Workspace
 
 Entry = dict[str, Any]  # what an epoch gave
 
-# Characters of a failure that are kept.
-MESSAGE_LENGTH = 2_000
-TRACE_LENGTH = 20_000
-
-
-def attempt_trial(
-    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
-) -> Record:
-    """Run a trial and return its record; a failure is a record too.
-
-    Whatever a plugin raises is caught here, and nowhere else: one broken trial must not take
-    the others along, and its reason must not get lost.
-
-    Parameters
-    ----------
-    on_epoch : callable, optional
-        See :func:`run_trial`.
-
-    Raises
-    ------
-    StopTrial
-        What ``on_epoch`` raises to end a trial that has not failed.
-    StoreError
-        If its checkpoint cannot be saved. That is no failure of the trial, and a run that went on
-        would lose the other trials' epochs as well.
-    """
-    started = _now()
-    try:
-        return run_trial(spec, workspace, on_epoch)
-    except StoreError:
-        raise
-    # A plugin that calls sys.exit() must not end the worker, which other trials need.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        return failure(
-            spec,
-            type(error).__name__,
-            _message(error),
-            hint=error.hint if isinstance(error, LnlbenchError) else None,
-            trace=traceback.format_exc(),
-            started=started,
-        )
-    finally:
-        return_freed_memory()
-
 
 class StopTrial(BaseException):
     """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
-
-
-def failure(
-    spec: TrialSpec, kind: str, message: str, *, hint: str | None = None, trace: str = "", started: str = ""
-) -> Record:
-    """Return the record of a trial that failed.
-
-    A message or traceback of megabytes (an array in an exception's text, say) is cut.
-    """
-    if len(message) > MESSAGE_LENGTH:
-        message = f"{message[:MESSAGE_LENGTH]}… ({len(message):,} characters)"
-    if len(trace) > TRACE_LENGTH:  # the end says most
-        trace = f"({len(trace):,} characters) …{trace[-TRACE_LENGTH:]}"
-    error = {"type": kind, "message": message, "hint": hint, "traceback": trace}
-    return Record(
-        spec,
-        Status.FAILED,
-        error=error,
-        environment=describe_environment(),
-        started=started or _now(),
-        finished=_now(),
-    )
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, LnlbenchError):
-        return error.message
-    if isinstance(error, SystemExit):
-        return f"The code of the trial called sys.exit({error.code!r})."
-    try:
-        return str(error) or "It was raised without a message."
-    # A plugin's own exception class may be broken as well.
-    except Exception as broken:  # noqa: BLE001
-        return f"Its message cannot be shown ({type(broken).__name__})."
 
 
 def run_trial(
@@ -200,7 +120,7 @@ class Trial:
     ) -> None:
         self.spec = spec
         self.workspace = workspace
-        self.started = _now()
+        self.started = now()
         self.clocks, self.ledger = Clocks(workspace.device), Ledger()
         self.history: list[Entry] = []
         self.events: dict[str, int] = {}
@@ -228,6 +148,8 @@ class Trial:
                 ledger=self.ledger,
                 given_features=None if features is None else features.shape[1],
             )
+            # For layers that a method makes itself; the networks' weights do not come from here.
+            torch.manual_seed(derive_seed("setup", spec.seed))
             self.method = method_class.create(spec.method)
             self.method.setup(
                 Task(self.problem.train_labels, self.problem.classes, workspace.device, self.model.network)
@@ -269,6 +191,7 @@ class Trial:
                 continue
             with self.clocks("setup"):
                 self.phase = self._start_phase(number, phase_spec, probed)
+                torch.manual_seed(derive_seed("begin_phase", self.spec.seed, number))
                 self.method.begin_phase(self.phase)
                 if saved and number == first_phase:
                     self._restore(saved)
@@ -430,40 +353,5 @@ class Trial:
             plugin={**self._code, "backbone": self.model.fingerprint},
             embedding=embedding,
             started=self.started,
-            finished=_now(),
+            finished=now(),
         )
-
-
-@torch.no_grad()
-def accuracy(method: Method, inputs: Inputs, labels: torch.Tensor) -> float:
-    """Return the share of right predictions, in percent."""
-    right = 0
-    for index, batch in in_order(inputs, EVALUATION_BATCH):
-        logits = method.predict(batch)
-        if not torch.isfinite(logits).all():
-            raise TrialError("The predictions are not finite.", "Lower the learning rate (lp.lr or fft.lr).")
-        right += int((logits.argmax(1).cpu() == labels[index]).sum())
-    return 100.0 * right / len(labels)
-
-
-def summarise(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return best, last and oracle accuracy (protocol, section 1).
-
-    ``best`` is selected by validation accuracy, the first epoch on ties; ``oracle`` by test
-    accuracy, which no method has.
-    """
-    validation = [entry["validation"] for entry in history]
-    test = [entry["test"] for entry in history]
-    best = validation.index(max(validation))
-    oracle = test.index(max(test))
-    return {
-        "best": test[best],
-        "last": test[-1],
-        "oracle": test[oracle],
-        "best_epoch": best,
-        "oracle_epoch": oracle,
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

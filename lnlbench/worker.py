@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lnlbench.attempt import attempt_trial
 from lnlbench.errors import StoreError
 from lnlbench.interruption import requested
 from lnlbench.record import Record
 from lnlbench.spec import TrialSpec
-from lnlbench.trial import StopTrial, attempt_trial
+from lnlbench.trial import StopTrial
 from lnlbench.workspace import Workspace
 
 _STANDARD_ERROR = 2  # the file descriptor: sys.stderr may be anything in a worker

@@ -6,10 +6,12 @@ import textwrap
 import pytest
 import torch
 
+from lnlbench.accuracy import summarise
+from lnlbench.attempt import attempt_trial
 from lnlbench.plan import plan
 from lnlbench.problem import prepare_problem
 from lnlbench.record import Status
-from lnlbench.trial import attempt_trial, run_trial, summarise
+from lnlbench.trial import run_trial
 from lnlbench.workspace import Setting, Workspace
 
 COVERS = ("trial",)

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lnlbench.attempt import attempt_trial
 from lnlbench.ledger import cost_units
 from lnlbench.run import extract_features
 from lnlbench.spec import BackboneSpec, PhaseSpec, TrialSpec
-from lnlbench.trial import attempt_trial
 from lnlbench.workspace import Setting, Workspace
 
 from .measure import Line, interleave

@@ -46,9 +46,7 @@ _OPTIONS = (
     click.option(
         "--cache-images", is_flag=True, help="Keep images that dataset_options.resize made in the cache."
     ),
-    click.option(
-        "--ray-address", help="Run on an existing Ray cluster, for example auto or ray://host:10001."
-    ),
+    click.option("--ray-address", help="Run on an existing Ray cluster: auto, or HOST:PORT of its head."),
     click.option(
         "--executor",
         type=click.Choice(["ray", "inline"]),
@@ -161,7 +159,7 @@ def read_execution(
         checkpoints = out / "checkpoints"
     for plugin in plugins:
         registry.methods().add_path(plugin)
-    device, gpus = _device(gpus_per_trial)
+    device, gpus = _device(gpus_per_trial, elsewhere=ray_address is not None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = cpus_per_trial or max(1, cores // jobs)
     setting = Setting(
@@ -179,12 +177,15 @@ def read_execution(
     return Execution(setting, cores, gpus, ray_address, trial_timeout)
 
 
-def _device(gpus_per_trial: float | None) -> tuple[str, float]:
-    """Return the device of the trials, and how many GPUs each gets."""
+def _device(gpus_per_trial: float | None, *, elsewhere: bool) -> tuple[str, float]:
+    """Return the device of the trials, and how many GPUs each gets.
+
+    Those that run ``elsewhere``, on a cluster, may have GPUs that are not here.
+    """
     import torch
 
     available = torch.cuda.is_available()
     gpus = (1.0 if available else 0.0) if gpus_per_trial is None else gpus_per_trial
-    if gpus and not available:
+    if gpus and not available and not elsewhere:
         raise UsageError("--gpus-per-trial asks for a GPU, and there is none here.", "Drop the option.")
     return ("cuda" if gpus else "cpu"), gpus

@@ -107,8 +107,8 @@ class ArrayFolder:
                 written = self._read(name, key, shape, may_write)
         except OSError as error:
             raise CacheError(
-                f"The cache {self.folder} cannot be used: {error}.",
-                "Free space there, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
+                f"The cache '{self.folder}' cannot be used: {error}.",
+                "Make room or allow writing there, or choose another folder with --cache-dir.",
             ) from error
         if written is None:
             raise CacheError(

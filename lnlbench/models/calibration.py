@@ -113,7 +113,7 @@ def calibrate(
     except OSError as error:
         raise CacheError(
             f"The calibration '{path}' cannot be kept: {error}.",
-            "Free space there, or choose another folder with --cache-dir or LNLBENCH_CACHE.",
+            "Make room or allow writing there, or choose another folder with --cache-dir.",
         ) from error
 
 

@@ -27,7 +27,14 @@ def all_options(command: click.Command) -> Iterator[str]:
             yield from all_options(command.get_command(context, name) or click.Command(name))
 
 
-OPTIONS = {*all_options(cli), "--help"}
+OPTIONS = sorted({*all_options(cli), "--help"})
+# Alone on a command line they are no mistake.
+FLAGS = {
+    name
+    for parameter in cli.get_command(click.Context(cli), "run").params
+    if getattr(parameter, "is_flag", False)
+    for name in parameter.opts
+} | {"--help", "--version"}
 unknown_option = names.map(lambda name: f"--{name.lstrip('-')}").filter(
     lambda option: not any(known.startswith(option.partition("=")[0]) for known in OPTIONS)
 )
@@ -103,7 +110,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         unknown.filter(lambda name: not name.startswith("-")).map(lambda name: (name,)),
         unknown_option.map(lambda name: (name,)),
         bad_characters.map(lambda text: ("list", text)),
-        st.sampled_from([*OPTIONS - {"--dry-run", "--help", "--version"}]).map(lambda name: (*RUN, name)),
+        st.sampled_from([name for name in OPTIONS if name not in FLAGS]).map(lambda name: (*RUN, name)),
         unknown.map(lambda name: (*RUN, f"x{name}")),
         unknown.map(lambda name: ("list", name)),
         unknown.map(lambda name: ("data", name)),
@@ -137,7 +144,7 @@ def any_arguments(draw: st.DrawFn) -> list[str]:
     """Options in any order with any values: what comes out is not known, but how it is said."""
     line = list(RUN)
     for _ in range(draw(st.integers(0, 4))):
-        name = draw(st.sampled_from([*OPTIONS - {"--ray-address"}]))
+        name = draw(st.sampled_from([name for name in OPTIONS if name != "--ray-address"]))
         line += [
             name,
             draw(st.one_of(arguments, st.sampled_from(["ce", "lp.epochs=1", "0-3", "text", "csv"]))),

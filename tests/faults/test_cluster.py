@@ -1,10 +1,13 @@
-"""A run on several nodes: results come home without a shared folder, and a lost node loses little."""
+"""A run on several nodes: no shared folder is needed, and a lost node takes little with it."""
 
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,80 +15,220 @@ from killable import EVERY_METHOD, Run, descendants
 
 from lnlbench.errors import ExitCode
 
-# Ray's own multi-node cluster on one machine; each node has a raylet, the parent of its workers.
-NODE = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-print(cluster.address, flush=True)
-for _ in range(2):
-    node = cluster.add_node(num_cpus=1)
-    print(node.all_processes["raylet"][0].process.pid, flush=True)
-cluster.wait_for_nodes()
-print("ready", flush=True)
-for line in sys.stdin:
-    pass
-cluster.shutdown()
-"""
+pytestmark = pytest.mark.timeout(900)
+
+# A mount that nobody else sees hides the folders of the driver from a node, as another machine would.
+HIDE = 'for folder in $HIDDEN; do mount -t tmpfs none "$folder" || exit; done; exec "$@"'
+
+
+class Cluster:
+    """Ray's nodes on this machine, started as its users start them; trials run on all but the head.
+
+    Its token is its own, so that the test talks to no other cluster.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self.environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.nodes = []
+        self._head, output = self._start("--head", "--port=0", "--num-cpus=0", "--include-dashboard=false")
+        self.address = wait_for(lambda: find_address(output), self._head)
+
+    def _start(self, *options, hidden=()):
+        ray = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            *options,
+        ]
+        if hidden:
+            user = [] if os.geteuid() == 0 else ["--map-root-user"]
+            ray = ["unshare", "--mount", *user, "sh", "-c", HIDE, "sh", *ray]
+        output = self._folder / f"node{len(self.nodes)}{options[0]}.txt".replace("/", "_")
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                ray,
+                stdout=file,
+                stderr=file,
+                env=self.environment | {"HIDDEN": " ".join(map(str, hidden))},
+                start_new_session=True,
+            )
+        return process, output
+
+    def add_node(self, hidden=()):
+        """Start a node with one core, for which some folders are empty and its own."""
+        node, output = self._start(f"--address={self.address}", "--num-cpus=1", hidden=hidden)
+        wait_for(lambda: "Ray runtime started" in output.read_text(), node)
+        self.nodes.append(node)
+        return node
+
+    def kill(self, node):
+        """Kill a node with its workers, as a machine that goes down does."""
+        for pid in (node.pid, *descendants(node.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        node.wait()
+
+    def stop(self):
+        for node in (*self.nodes, self._head):
+            self.kill(node)
+
+
+def find_address(output):
+    _, found, rest = output.read_text().partition("--address='")
+    return rest.partition("'")[0] if found else None
+
+
+def wait_for(condition, process, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return value
 
 
 @pytest.fixture
-def cluster():
-    """Start a head without cores and two nodes with one each; returns its address and their raylets."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", NODE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
+def cluster(tmp_path, monkeypatch):
+    cluster = Cluster(tmp_path)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, cluster.environment[name])
+    yield cluster
+    cluster.stop()
+
+
+def start(cluster, tmp_path, *options, grid=EVERY_METHOD):
+    run = Run(tmp_path, grid, tmp_path / "cache", ["--ray-address", cluster.address, "--jobs", "2", *options])
+    return run, run.start()
+
+
+def errors(tmp_path):
+    return (tmp_path / "stderr.txt").read_text()
+
+
+def can_hide():
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--mount", *user, "true"]
+    return shutil.which("unshare") and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_hide(), reason="this system does not let us hide folders from a process")
+def test_nodes_share_no_folder_and_extract_their_features_once(cluster, tmp_path):
+    hidden = [tmp_path / "cache", tmp_path / "runs"]
+    for folder in hidden:
+        folder.mkdir()
+    nodes = [cluster.add_node(hidden) for _ in range(2)]
+    run, process = start(cluster, tmp_path, "--where", "tuning=lp", "--seeds", "0-1")
+    assert process.wait(600) == ExitCode.OK, errors(tmp_path)
+
+    # Everything that the run has found is on the driver's disk, and nothing of it on the nodes'.
+    records = run.records()
+    assert len(records) == 12
+    assert {str(record.status) for record in records.values()} == {"done"}
+    assert not list((tmp_path / "cache").glob("features/*.npy"))
+    caches = []
+    for node in nodes:
+        cache, runs = (Path(f"/proc/{node.pid}/root{folder}") for folder in hidden)
+        assert not list(runs.iterdir())
+        caches.append({path.name: path.stat().st_mtime_ns for path in cache.glob("features/*.npy")})
+    assert caches[0].keys() == caches[1].keys()
+    assert caches[0]
+    # The first trial of a node pays for its arrays, and another for those that it alone needs; all
+    # others find them. Each array has one manifest, whose time is that of its one extraction.
+    paid = [record for record in records.values() if not record.times["features_shared"]]
+    assert len(paid) < len(records) / 2
+
+    # A second grid of the same features extracts nothing.
+    _, process = start(cluster, tmp_path, "--where", "tuning=lp", "--seeds", "2")
+    assert process.wait(600) == ExitCode.OK, errors(tmp_path)
+    later = [record for trial, record in run.records().items() if trial not in records]
+    assert len(later) == 6
+    assert all(record.times["features_shared"] for record in later)
+    for node, before in zip(nodes, caches, strict=True):
+        cache = Path(f"/proc/{node.pid}/root{tmp_path}/cache")
+        assert {path.name: path.stat().st_mtime_ns for path in cache.glob("features/*.npy")} == before
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared checkpoints", "no checkpoints"])
+def test_a_node_that_is_lost_takes_only_what_runs_on_it(cluster, tmp_path, shared):
+    nodes = [cluster.add_node() for _ in range(2)]
+    checkpoints = tmp_path / "checkpoints"
+    options = ["--checkpoints", str(checkpoints)] if shared else []
+    run, process = start(
+        cluster,
+        tmp_path,
+        *options,
+        *("--where", "tuning=fft", "--where", "method=ce,gce,elr,turn"),
+        grid=EVERY_METHOD.replace("epochs = 3", "epochs = 12"),
     )
-    lines = []
-    while (line := process.stdout.readline().strip()) != "ready":
-        assert line or process.poll() is None, "the cluster did not start"
-        lines.append(line)
-    numbers = [line for line in lines if line.isdigit()]
-    address = next(line for line in lines if ":" in line and not line.isdigit())
-    yield address, [int(number) for number in numbers]
-    children = descendants(process.pid)
-    process.stdin.close()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    for pid in children:
-        if Path(f"/proc/{pid}").exists():
-            os.kill(pid, signal.SIGKILL)
 
+    def in_flight():
+        return {path.stem for path in checkpoints.glob("*.ckpt")} - run.records().keys()
 
-@pytest.mark.timeout(600)
-def test_a_node_that_is_lost_takes_nothing_with_it(cluster, tmp_path):
-    address, raylets = cluster
-    grid = EVERY_METHOD.replace("epochs = 3", "epochs = 6")
-    options = [
-        "--ray-address",
-        address,
-        "--jobs",
-        "2",
-        "--where",
-        "tuning=fft",
-        "--where",
-        "method=ce,gce,elr,turn",
-    ]
-    run = Run(tmp_path, grid, tmp_path / "cache", options)
-    process = run.start()
-    deadline = time.monotonic() + 240
-    while not run.records():  # both nodes have work by now
-        assert process.poll() is None, (tmp_path / "stderr.txt").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    finished = set(run.records())
-    victim = raylets[1]
-    for pid in (victim, *descendants(victim)):
-        os.kill(pid, signal.SIGKILL)
-    assert process.wait(400) == ExitCode.OK, (tmp_path / "stderr.txt").read_text()
+    if shared:
+        wait_for(lambda: run.records() and len(in_flight()) == 2, process)
+    else:
+        wait_for(run.records, process)
+    finished, running = run.records(), in_flight()
+    cluster.kill(nodes[1])
+    assert process.wait(600) == ExitCode.OK, errors(tmp_path)
     records = run.records()
     assert len(records) == 4
-    assert finished <= records.keys()
     assert {str(record.status) for record in records.values()} == {"done"}
-    assert not run.checkpoints()
+    for trial, record in finished.items():  # those that were done are as they were
+        assert records[trial] == record
+    continued = {trial for trial, record in records.items() if record.execution["continued"]}
+    assert len(continued) == (1 if shared else 0)
+    assert continued <= running
+    assert not in_flight()
+
+
+DEADLY = '''
+import os
+import signal
+import time
+
+from lnlbench.api import Method, functional
+
+
+class Deadly(Method):
+    """Ends every node that it comes to."""
+
+    def loss(self, batch):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+'''
+
+
+def test_a_trial_that_ends_three_nodes_is_a_failure_and_the_others_finish(cluster, tmp_path):
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    for _ in range(4):
+        cluster.add_node()
+    grid = EVERY_METHOD.replace("epochs = 4", "epochs = 1")
+    plugin = ["--plugin", "deadly.py:Deadly", "--set", "method=deadly,ce", "--where", "tuning=lp"]
+    run, process = start(cluster, tmp_path, *plugin, grid=grid)
+    assert process.wait(600) == ExitCode.INCOMPLETE, errors(tmp_path)
+    by_method = {record.spec.method.name: record for record in run.records().values()}
+    assert str(by_method["ce"].status) == "done"
+    assert by_method["deadly"].error["type"] == "NodeDied"
+    assert by_method["deadly"].error["message"] == "3 nodes were lost while they ran the trial."
+
+
+def test_a_cluster_that_does_not_let_us_in_is_an_error_with_advice(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    _, process = start(cluster, tmp_path, "--where", "method=ce", "--where", "tuning=lp")
+    assert process.wait(300) == ExitCode.USAGE
+    assert f"The Ray cluster at {cluster.address} cannot be joined" in errors(tmp_path)
+    assert "RAY_AUTH_TOKEN" in errors(tmp_path)
+    assert "Traceback" not in errors(tmp_path)
+
+
+def test_a_run_that_no_node_has_room_for_says_so_and_can_be_interrupted(cluster, tmp_path):
+    cluster.add_node()
+    _, process = start(cluster, tmp_path, "--cpus-per-trial", "64", "--gpus-per-trial", "1")
+    wait_for(lambda: "no node of the cluster has 64 CPUs and 1 GPUs" in errors(tmp_path), process)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)  # nothing is saved without --checkpoints: once is enough
+    assert process.wait(60) == ExitCode.INTERRUPTED, errors(tmp_path)
+    assert "Traceback" not in errors(tmp_path)

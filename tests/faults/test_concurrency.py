@@ -177,7 +177,7 @@ def test_a_read_only_cache_is_used_for_what_is_in_it(tiny, process, read_only, t
     run = process(tiny.start("--set", "train_per_class=9", preexec_fn=obey_permissions))
     _, err = run.communicate(timeout=300)
     assert run.returncode == ExitCode.USAGE, err
-    assert "The feature cache " in err
+    assert "The cache '" in err
     assert "Permission denied" in err
 
 
@@ -194,7 +194,7 @@ def limit_files(size):
 @pytest.mark.parametrize(
     ("size", "what"),
     [
-        (100_000, "The feature cache "),
+        (100_000, "The cache '"),
         (50_000, "The checkpoint '"),
         (1_500, "The plan of grid 'tiny' could not"),
     ],
@@ -299,7 +299,7 @@ def test_clocks_that_jump_change_no_duration(tiny, monkeypatch):
     draw = random.Random(0)
     monkeypatch.setattr(time, "time", lambda: draw.uniform(0, 4e9))
     years = iter(["2031", "1970", "2100", "2001"] * 10)
-    monkeypatch.setattr(trial, "_now", lambda: f"{next(years)}-01-01T00:00:00+00:00")
+    monkeypatch.setattr(trial, "now", lambda: f"{next(years)}-01-01T00:00:00+00:00")
     started = time.monotonic()
     code, out, err = tiny.run()
     elapsed = time.monotonic() - started

@@ -114,9 +114,9 @@ def test_whole_files_of_other_entries_are_not_used(done):
 def test_features_of_another_version_are_not_used(done):
     tiny, undisturbed = done
     for manifest in (tiny.cache / "features").glob("*.json"):
-        content = json.loads(manifest.read_text())
+        content = read_checked(manifest)
         content["key"]["version"] += 1
-        manifest.write_text(json.dumps(content))
+        write_checked(manifest, content)
     code, _, err = tiny.run("--retry", "all")
     assert code == ExitCode.OK, err
     assert err.count("those of something else") == 2

@@ -16,6 +16,8 @@ import pandas as pd
 import lnlbench
 from lnlbench import registry
 from lnlbench.cli import main
+from lnlbench.record import Status
+from lnlbench.store import Store
 
 GRID = """
 schema = 1
@@ -94,6 +96,14 @@ class Tiny:
         kept = frame.drop(columns=TIMES + CHECKOUT)
         values: list[dict[str, Any]] = kept.astype(object).where(kept.notna(), None).to_dict("records")
         return values
+
+    def losses(self) -> dict[str, list[float]]:
+        """Return the loss of every epoch of the trials that are done, by method."""
+        return {
+            record.spec.method.name: [entry["loss"] for entry in record.history]
+            for record in Store.open(self.out).records()
+            if record.status is Status.DONE
+        }
 
     def records(self) -> dict[str, int]:
         """Return the records' files with the time of their last change."""
