@@ -82,31 +82,25 @@ class Checkpoints:
                 "Make room or allow writing there, then run the same command again.",
             ) from error
 
-    def load(self, trial_id: str, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return a trial's last state; None if there is none that can be continued.
+    def load(self, trial_id: str, identity: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
+        """Return a trial's last state, if it can be continued, and else why not.
 
-        A checkpoint of other code, other data or another device, and a damaged one, cannot be;
-        see :meth:`damaged` for how those are found before trials start.
+        Returns
+        -------
+        state : dict or None
+        refusal : str or None
+            Why there is a checkpoint that is of no use: it is that of other code, other data or
+            another device, or damaged; see :meth:`damaged` for how those are found before.
         """
         if self.folder is None or not self.path(trial_id).exists():
-            return None
+            return None, None
         content = read(self.path(trial_id))
         if isinstance(content, Damaged):
-            return None
-        if _differences(content["identity"], identity):
-            return None
-        state: dict[str, Any] = content["state"]
-        return state
-
-    def why_not(self, trial_id: str, identity: Mapping[str, Any]) -> str | None:
-        """Say why a trial's checkpoint cannot be continued; None if it can be, or there is none."""
-        if self.folder is None or not self.path(trial_id).exists():
-            return None
-        content = read(self.path(trial_id))
-        if isinstance(content, Damaged):
-            return content.reason
+            return None, content.reason
         changed = _differences(content["identity"], identity)
-        return f"other {', '.join(changed)}" if changed else None
+        if changed:
+            return None, f"other {', '.join(changed)}"
+        return content["state"], None
 
     def remove(self, trial_id: str) -> None:
         """Remove a trial's checkpoint, if there is one."""

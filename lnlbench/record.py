@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import NoneType
 from typing import Any
 
 from lnlbench.spec import TrialSpec
@@ -108,8 +109,37 @@ class Record:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Record:
-        """Rebuild a record from :meth:`to_dict`."""
+        """Rebuild a record from :meth:`to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not what that gives.
+        """
         fields = {item.name: value[item.name] for item in dataclasses.fields(cls) if item.name in value}
         fields["spec"] = TrialSpec.from_dict(value["spec"])
         fields["status"] = Status(value["status"])
-        return cls(**fields)
+        record = cls(**fields)
+        record._check()
+        return record
+
+    def _check(self) -> None:
+        """Raise a TypeError for a field that is not of its type, a ValueError for one that is missing."""
+        empty = Record(self.spec, self.status)
+        for item in dataclasses.fields(self):
+            value, default = getattr(self, item.name), getattr(empty, item.name)
+            expected = dict if default is None else type(default)
+            if not isinstance(value, expected) and (value is not None or default is not None):
+                raise TypeError(f"{item.name} is a {type(value).__name__}, not a {expected.__name__}")
+        if not all(isinstance(entry, dict) for entry in self.history):
+            raise TypeError("history is not a list of dicts")
+        if self.status is Status.DONE:
+            for name in ("best", "last", "oracle"):
+                if not isinstance(self.metrics.get(name, ""), (int, float, NoneType)):  # None: not finite
+                    raise ValueError(f"metrics.{name} is not a number")
+        elif self.status is Status.FAILED:
+            error = self.error or {}
+            if not isinstance(error.get("type"), str) or not isinstance(error.get("message"), str):
+                raise ValueError("error.type or error.message is not a text")
+        else:
+            raise ValueError(f"a record has not the status {self.status}")

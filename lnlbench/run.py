@@ -284,7 +284,7 @@ def tidy(store: Store, checkpoints: Checkpoints) -> tuple[list[Record], list[str
         for item in items:
             moved = store.set_aside(item)
             notes.append(f"{item.path} is damaged ({item.reason}); moved to {moved}, {consequence}.")
-    for record in records:
-        if record.status is Status.DONE:
-            checkpoints.remove(record.trial_id)
+    done = {record.trial_id for record in records if record.status is Status.DONE}
+    for trial_id in done.intersection(checkpoints.saved()):
+        checkpoints.remove(trial_id)
     return records, notes

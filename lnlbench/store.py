@@ -252,13 +252,15 @@ def _read_record(path: Path) -> Record | Damaged:
             f"The record '{path}' has format {version}; lnlbench {__version__} reads {RECORD_VERSION}.",
             "Use the version that wrote it, or start afresh with another --out.",
         )
-    if path.name != f"{payload['trial_id']}.json":
-        return Damaged(path, f"it holds the record of another trial, {payload['trial_id']}")
+    trial_id = payload.get("trial_id")
+    if path.name != f"{trial_id}.json":
+        return Damaged(path, f"it holds the record of another trial, {trial_id}")
     try:
         record = Record.from_dict(payload)
-    except (KeyError, TypeError, UsageError) as error:  # intact, so another version wrote it
+    # Intact, so another version wrote it, or somebody who knew how.
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         return Damaged(path, f"lnlbench {__version__} does not understand it ({error})")
-    if record.trial_id != payload["trial_id"]:
+    if record.trial_id != trial_id:
         return Damaged(path, f"its settings are those of another trial, {record.trial_id}")
     return record
 

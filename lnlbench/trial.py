@@ -64,10 +64,8 @@ def run_trial(
     """
     checkpoints = Checkpoints(workspace.setting.checkpoints)
     trial = Trial(spec, workspace)
-    saved = checkpoints.load(spec.trial_id, trial.identity)
-    if saved is None:
-        trial.discarded = checkpoints.why_not(spec.trial_id, trial.identity)
-    elif on_epoch is not None:
+    saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity)
+    if saved is not None and on_epoch is not None:
         for entry in saved["history"]:
             on_epoch(entry)
     for entry in trial.epochs(saved):

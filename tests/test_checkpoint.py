@@ -90,29 +90,32 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 def test_a_checkpoint_is_found_by_its_trial(checkpoints):
-    assert checkpoints.load(TRIAL, IDENTITY)["epoch"] == 2
-    assert checkpoints.load("another", IDENTITY) is None
+    assert checkpoints.load(TRIAL, IDENTITY)[0]["epoch"] == 2
+    assert checkpoints.load("another", IDENTITY) == (None, None)
     assert checkpoints.saved() == [TRIAL]
     checkpoints.remove(TRIAL)
     checkpoints.remove(TRIAL)
-    assert checkpoints.load(TRIAL, IDENTITY) is None
+    assert checkpoints.load(TRIAL, IDENTITY) == (None, None)
     assert checkpoints.saved() == []
 
 
 @pytest.mark.parametrize("change", [{"version": "2"}, {"execution": ["bf16", True]}, {"more": 1}])
 def test_a_checkpoint_of_something_else_is_not_continued(checkpoints, change):
-    assert checkpoints.load(TRIAL, IDENTITY | change) is None
+    (name,) = change
+    assert checkpoints.load(TRIAL, IDENTITY | change) == (None, f"other {name}")
 
 
 def test_a_renamed_checkpoint_is_not_continued(checkpoints):
     checkpoints.path(TRIAL).rename(checkpoints.path("f" * 16))
-    assert checkpoints.load("f" * 16, IDENTITY) is None
+    state, refusal = checkpoints.load("f" * 16, IDENTITY)
+    assert state is None
+    assert "another trial" in refusal
 
 
 def test_no_folder_keeps_nothing():
     nowhere = Checkpoints(None)
     nowhere.save(TRIAL, IDENTITY, {})
-    assert nowhere.load(TRIAL, IDENTITY) is None
+    assert nowhere.load(TRIAL, IDENTITY) == (None, None)
     assert nowhere.saved() == []
     nowhere.remove(TRIAL)
 
@@ -140,7 +143,7 @@ def test_foreign_files_are_named(checkpoints, content, reason):
     (damaged,) = checkpoints.damaged()
     assert damaged.path == checkpoints.path(TRIAL)
     assert reason in damaged.reason
-    assert checkpoints.load(TRIAL, IDENTITY) is None
+    assert checkpoints.load(TRIAL, IDENTITY) == (None, damaged.reason)
 
 
 def test_a_truncated_file_is_named(checkpoints):
@@ -158,4 +161,4 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_the_file(tmp_pat
 def test_an_earlier_checkpoint_survives_a_state_that_cannot_be_stored(checkpoints):
     with pytest.raises(PluginError):
         checkpoints.save(TRIAL, IDENTITY, {"epoch": object()})
-    assert checkpoints.load(TRIAL, IDENTITY)["epoch"] == 2
+    assert checkpoints.load(TRIAL, IDENTITY)[0]["epoch"] == 2

@@ -109,7 +109,7 @@ class GlobalRandomness(Plain):
 class RandomSetUp(Plain):
     def setup(self, task: Task) -> None:
         super().setup(task)
-        self.weight = 1.0 + 0.1 * torch.rand(task.samples)
+        self.weight = torch.from_numpy(1.0 + 0.1 * np.random.rand(task.samples))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         losses = functional.cross_entropy(self.network(batch.inputs), batch.labels, reduction="none")
@@ -121,6 +121,23 @@ def test_randomness_of_its_own(method_class: type[Method], workspace: Workspace)
     broken = judge_training(method_class, workspace)
     assert broken["deterministic"].startswith("in a second run, loss of epoch 1 of the lp phase is ")
     assert "blind" not in broken  # nothing can be said about it
+
+
+class LayersOfItsOwn(Plain):
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.scale = torch.nn.Linear(1, 1)
+
+    def begin_phase(self, phase: Phase) -> None:
+        super().begin_phase(phase)
+        self.shift = torch.rand(())
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return super().loss(batch) * (self.scale.weight.detach().abs().squeeze() + self.shift)
+
+
+def test_what_torch_draws_before_training_is_the_same_every_time(workspace: Workspace) -> None:
+    assert "deterministic" not in judge_training(LayersOfItsOwn, workspace)
 
 
 class ForgetsItsSteps(Plain):

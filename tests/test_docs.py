@@ -92,11 +92,12 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_readme_continuous_integration_and_tox_run_the_same_tests() -> None:
     (install,) = (body for body in blocks("README.md", "sh") if "[test]" in body)
-    assert install.strip().endswith('pip install -e ".[test]" && pytest')
-    assert "step 'pytest' pytest\n" in read(".ci/run")
+    command = "pytest -n 2 --dist loadfile"
+    assert install.strip().endswith(f'pip install -e ".[test]" && {command}')
+    assert f"step 'pytest' {command}\n" in read(".ci/run")
     tox = configparser.ConfigParser()
     tox.read(ROOT / "tox.ini", encoding="utf-8")
-    assert tox["testenv:tests"]["commands"] == "pytest {posargs}"
+    assert tox["testenv:tests"]["commands"] == f"{command} {{posargs}}"
 
 
 # Links

@@ -123,6 +123,34 @@ def test_a_record_with_unknown_settings_is_reported(
     assert "does not understand" in damage_of(store)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("history", {"epoch": 0}),
+        ("history", [1, 2]),
+        ("metrics", "high"),
+        ("metrics", {"best": "high", "last": 1.0, "oracle": 1.0}),
+        ("metrics", {}),
+        ("times", None),
+        ("selection", []),
+        ("finished", 5),
+        ("status", "skipped"),
+        ("status", "splendid"),
+        ("status", "failed"),  # without an error
+        ("spec", []),
+        ("trial_id", None),
+    ],
+)
+def test_an_intact_record_of_something_else_is_reported(
+    store: Store, trial_file: Path, field: str, value: object
+) -> None:
+    payload = read_checked(trial_file)
+    assert isinstance(payload, dict)
+    write_checked(trial_file, payload | {field: value})
+    (damaged,) = store.damaged()
+    assert damaged.path == trial_file
+
+
 def test_a_foreign_file_among_the_records_is_reported(store: Store, trial_file: Path) -> None:
     (trial_file.parent / "notes.txt").write_text("remember the milk")
     assert "not JSON" in damage_of(store)

@@ -35,7 +35,7 @@ method = ["ce", "gce", "elr", "elr_plus", "dividemix", "unicon"]
 tuning = ["fft", "lp-fft"]
 method = ["ce", "gce", "elr", "elr_plus", "dividemix", "unicon", "turn"]
 [dataset_options]
-train_per_class = 6
+train_per_class = 4
 test_per_class = 4
 validation_fraction = 0.1
 [backbone_options]

@@ -1,5 +1,6 @@
 """Killed at any instant, a run continues: nothing is lost, nothing is run twice, nothing changes."""
 
+import os
 import random
 import time
 from contextlib import suppress
@@ -11,7 +12,7 @@ from killable import EVERY_METHOD, Run, descendants, kill_all
 
 from lnlbench.errors import ExitCode
 
-KILLS = 20
+KILLS = int(os.environ.get("LNLBENCH_KILLS", "20"))
 TRIALS = 40  # 20 cells, two noise settings
 
 
