@@ -12,13 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+from tiny_run import TIMES
 
 import lnlbench
 from lnlbench.record import Record
 from lnlbench.store import Store
-
-# What may differ between two runs of one trial: when it ran, and how long that took.
-TIMES = ("setup_s", "features_s", "features_shared", "train_s", "eval_s", "wall_s", "finished")
 
 EVERY_METHOD = """
 schema = 1
@@ -101,7 +99,7 @@ class Run:
 
     def export(self) -> pd.DataFrame:
         """Return the results without what may differ, in the order of the trials."""
-        frame = lnlbench.load(self.out).drop(columns=list(TIMES))
+        frame = lnlbench.load(self.out).drop(columns=TIMES)
         return frame.sort_values("trial_id").reset_index(drop=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from killable import EVERY_METHOD, Run, descendants
+from tiny_run import wait_for
 
 from lnlbench.errors import ExitCode
 
@@ -78,15 +79,6 @@ class Cluster:
 def find_address(output):
     _, found, rest = output.read_text().partition("--address='")
     return rest.partition("'")[0] if found else None
-
-
-def wait_for(condition, process, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert process.poll() is None, "it has ended"
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from killable import EVERY_METHOD, Run, descendants, kill_all
+from tiny_run import wait_for
 
 from lnlbench.errors import ExitCode
 
@@ -140,11 +141,7 @@ def test_workers_do_not_outlive_their_driver(cache, tmp_path):
     """When the driver alone is killed, its workers end, and leave the folder to the next run."""
     run = Run(tmp_path, EVERY_METHOD, cache)
     process = run.start()
-    deadline = time.monotonic() + 120
-    while not run.checkpoints() and not run.records():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, (tmp_path / "stderr.txt").read_text()
-        time.sleep(0.02)
+    wait_for(lambda: run.checkpoints() or run.records(), process, 120)
     workers = {pid for pid in descendants(process.pid) if is_training(pid)}
     assert workers
     process.kill()

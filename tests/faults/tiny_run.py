@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -50,6 +50,9 @@ def arguments(cache: Path, *options: str, executor: str = "inline") -> list[str]
     """Return the arguments of ``lnlbench`` for a run of ``tiny.toml`` into ``runs/tiny``."""
     command = ["run", "--grid", "tiny.toml", "--cache-dir", str(cache), "--cpus-per-trial", "1"]
     return [*command, "--executor", executor, *options]
+
+
+T = TypeVar("T")
 
 
 class Tiny:
@@ -110,13 +113,14 @@ class Tiny:
         return {path.name: path.stat().st_mtime_ns for path in (self.out / "trials").glob("*.json")}
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 400) -> None:
-    """Wait until something holds, while a process is running."""
+def wait_for(condition: Callable[[], T], process: subprocess.Popen[Any], seconds: float = 400) -> T:
+    """Wait until something holds, while a process is running; returns what it is."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
+    return value
 
 
 def end(process: subprocess.Popen[str]) -> None:
