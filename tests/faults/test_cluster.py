@@ -30,19 +30,17 @@ class Cluster:
 
     def __init__(self, folder):
         self._folder = folder
-        self.environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment = os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
         self.nodes = []
         self._head, output = self._start("--head", "--port=0", "--num-cpus=0", "--include-dashboard=false")
         self.address = wait_for(lambda: find_address(output), self._head)
 
     def _start(self, *options, hidden=()):
-        ray = [
-            str(Path(sys.executable).with_name("ray")),
-            "start",
-            "--block",
-            "--disable-usage-stats",
-            *options,
-        ]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
         if hidden:
             user = [] if os.geteuid() == 0 else ["--map-root-user"]
             ray = ["unshare", "--mount", *user, "sh", "-c", HIDE, "sh", *ray]
