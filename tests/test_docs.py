@@ -16,7 +16,7 @@ from torch import nn
 
 from lnlbench.analysis.frame import SCHEMA
 from lnlbench.api import Batch, Method
-from lnlbench.cli import VERBS, cli
+from lnlbench.cli import VERBS, cli, main
 from lnlbench.entries import GROUPS, METHODS
 from lnlbench.errors import ExitCode
 from lnlbench.grid_file import read_grid
@@ -31,7 +31,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
-def read(page: str) -> str:
+def read(page: str | Path) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
@@ -83,6 +83,23 @@ def test_documented_commands_parse(command: str) -> None:
 def test_wrong_commands_would_be_noticed(command: str) -> None:
     with pytest.raises(click.UsageError):
         parse(command)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [path for path in PAGES if path.parent.name == "paper" and path.stem != "index"],
+    ids=lambda p: p.stem,
+)
+def test_costs_of_the_papers_grids_are_those_that_the_command_prints(
+    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LNLBENCH_DATA", raising=False)
+    found = re.search(r"`(lnlbench run [^`]* --dry-run)` prints.*?```text\n(.*?)```", read(page), re.DOTALL)
+    assert found is not None
+    assert main(shlex.split(found[1])[1:]) == ExitCode.OK
+    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in found[2].splitlines() if line.strip() not in printed] == []
 
 
 def test_every_command_is_in_the_readme() -> None:

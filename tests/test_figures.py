@@ -191,6 +191,16 @@ def test_lines_run_along_the_epochs_of_a_phase() -> None:
     assert lines_of(axes) == {"Symm. 0.6": ([1.0, 10.0], [2.0, 20.0])}
 
 
+def test_there_are_no_ticks_at_half_epochs() -> None:
+    phases = [(PhaseSpec("lp", epochs), PhaseSpec("fft", 4)) for epochs in (1, 2)]
+    records = [make_record(make_spec("turn", "lp-fft", phases=each), 0, 50.0) for each in phases]
+    figure, _ = make_figure(frame_of(records), {"kind": "lines", "x": "lp.epochs", "y": "last"})
+    (axes,) = panels_of(figure)
+    assert lines_of(axes)
+    axes.set_xlim(1.0, 1.5)  # with room for many ticks
+    assert [tick for tick in axes.get_xticks() if not float(tick).is_integer()] == []
+
+
 def test_panels_share_their_scale_and_have_titles() -> None:
     records = [
         make_record(make_spec("turn", backbone=name, params=(("tau", 0.6),))) for name in ("vit_b16", "x")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lnlbench.analysis.figure_data import Chart, Panel, Point, Series
 from lnlbench.analysis.figure_page import open_page
@@ -98,6 +98,8 @@ def _draw_panel(
         axes.xaxis.set_major_locator(LogLocator(numticks=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    elif all(float(point.x.mean).is_integer() for series in panel.series for point in series.points):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half epochs
     drawn = {}
     for series in panel.series:
         if series.points:

@@ -42,7 +42,7 @@ image_size = 32
 epochs = 4
 batch_size = 16
 [fft]
-epochs = 3
+epochs = 2
 batch_size = 16
 lr = 0.001
 """

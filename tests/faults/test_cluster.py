@@ -148,7 +148,7 @@ def test_a_node_that_is_lost_takes_only_what_runs_on_it(cluster, tmp_path):
         tmp_path,
         *("--checkpoints", str(checkpoints)),
         *("--where", "tuning=fft", "--where", "method=ce,gce,elr,turn"),
-        grid=EVERY_METHOD.replace("epochs = 3", "epochs = 10"),
+        grid=EVERY_METHOD.replace("epochs = 2", "epochs = 10"),
     )
 
     def in_flight():

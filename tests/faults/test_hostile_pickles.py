@@ -197,7 +197,9 @@ def test_checkpoints_that_are_pickles(mine: bytes) -> None:
     torch.save({"state": Mine()}, folder / "torch.ckpt")
     (folder / "bare.ckpt").write_bytes(mine)
     assert {Path(item.path).stem for item in saved.damaged()} == {"torch", "bare"}
-    assert saved.load("torch", {}) is None
+    state, refusal = saved.load("torch", {})
+    assert state is None
+    assert refusal == "it was not written by lnlbench"
 
 
 def test_cached_features_that_are_pickles(mine: bytes) -> None:
