@@ -197,7 +197,7 @@ def test_there_are_no_ticks_at_half_epochs() -> None:
     figure, _ = make_figure(frame_of(records), {"kind": "lines", "x": "lp.epochs", "y": "last"})
     (axes,) = panels_of(figure)
     assert lines_of(axes)
-    axes.set_xlim(1.0, 1.5)  # with room for many ticks
+    figure.set_size_inches(30, 5)  # with room for many ticks
     assert [tick for tick in axes.get_xticks() if not float(tick).is_integer()] == []
 
 
