@@ -70,6 +70,18 @@ def _set_default_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)  # None is how it was before
 
 
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:  # it was removed; a trial may do without
+        return None
+
+
+def _set_working_folder(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
 def _set_environment(variables: Mapping[str, str]) -> None:
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
@@ -86,7 +98,7 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (lambda: torch.backends.cudnn.benchmark, partial(setattr, torch.backends.cudnn, "benchmark")),
     (lambda: torch.backends.cudnn.allow_tf32, partial(setattr, torch.backends.cudnn, "allow_tf32")),
     (torch.get_default_device, _set_default_device),
-    (os.getcwd, os.chdir),
+    (_working_folder, _set_working_folder),
     (lambda: dict(os.environ), _set_environment),
 )
 
