@@ -142,8 +142,9 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         ray.init(address=address, **quiet)
     # Ray ends the process when it waits in vain; a token that is missing comes as a ConnectionError.
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
+        reason = "it does not answer" if isinstance(error, SystemExit) else str(error).partition("\n")[0]
         raise UsageError(
-            f"The Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}.",
+            f"The Ray cluster at {address} cannot be joined: {reason}.",
             "It must run the same versions of Ray and Python. If it asks for a token, set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as on its nodes.",
         ) from error

@@ -107,7 +107,8 @@ class Deliver(Callback):
         number = trial.config["trial"]
         self.running.discard(number)
         reason = _why(trial)
-        if _NODE_GONE.search(reason):
+        # Without a cluster the only node is the driver's own, and what died was a worker.
+        if self._limits.driver is None and _NODE_GONE.search(reason):
             self.lost.add(number)
             return
         self.deliver(number, self._lost_process(number, reason))
