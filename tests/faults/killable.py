@@ -128,13 +128,14 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     process.wait()
     # What was started between the look and the kill ends by itself; wait until all is quiet.
     deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in victims):
+    while any(map(is_running, victims)):
         assert time.monotonic() < deadline, "killed processes are still there"
         time.sleep(0.01)
 
 
-def _is_zombie(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only waits for its parent to take note of its end."""
     try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
-        return True
+        return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from killable import EVERY_METHOD, Run, descendants, kill_all
+from killable import EVERY_METHOD, Run, descendants, is_running, kill_all
 from tiny_run import wait_for
 
 from lnlbench.errors import ExitCode
@@ -158,12 +158,5 @@ def is_training(pid):
     """Whether a process is a worker that Ray has given a trial to; it says so in its title."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ImplicitFunc")
-    except OSError:
-        return False
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
