@@ -87,6 +87,12 @@ class NothingSelectedError(LnlbenchError):
     exit_code = ExitCode.NOTHING_SELECTED
 
 
+class DeviceError(LnlbenchError):
+    """A GPU cannot be used any more by this process."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class TrialError(LnlbenchError):
     """A trial cannot go on (for example: its loss is not finite)."""
 

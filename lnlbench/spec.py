@@ -26,16 +26,22 @@ Options = tuple[tuple[str, Any], ...]
 # Part of every identity; raised when the meaning of an existing field or default changes.
 SPEC_VERSION = 1
 
-NOISE_TYPES = ("symmetric", "asymmetric", "instance", "real", "none", "file")
+NOISE_TYPES = ("symmetric", "asymmetric", "instance", "human", "real", "none", "file")
 RATED_NOISE = ("symmetric", "asymmetric", "instance")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "cosine")
 AUGMENTATIONS = ("none", "weak")
-BATCH_NORMS = ("update", "frozen")
-PRECISIONS = ("auto", "fp32", "bf16")
+# Names of the recipes that make weak and strong views; see the module ``augment``.
+RECIPES = ("cifar", "digits", "photo", "crop-flip")
+BATCH_NORMS = ("update", "frozen", "adapt")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 VALIDATION_LABELS = ("noisy", "clean")
 WEIGHTS = ("pretrained", "none")
+# Data sets whose reference is a path, however it is written.
+PATH_SCHEMES = ("npz", "features", "imagefolder", "csv", "parquet", "medmnist")
 
+# The backbone of a trial on a data set of features, which brings its own representation.
+NO_BACKBONE = "none"
 
 # What counts and sizes may be: beyond it, libraries overflow instead of running out of memory.
 LARGEST = 2**31 - 1
@@ -62,6 +68,14 @@ def split_reference(reference: str) -> tuple[str, str | None]:
     return scheme, rest if separator else None
 
 
+def holds_path(reference: str) -> bool:
+    """Whether the rest of ``"scheme:rest"`` is a path, by its scheme or by how it starts."""
+    scheme, rest = split_reference(reference)
+    if rest is None:
+        return False
+    return rest.startswith((".", "/", "~")) or scheme in PATH_SCHEMES
+
+
 def portable_reference(reference: str) -> str:
     """Return ``reference`` with a path reduced to its last component.
 
@@ -69,10 +83,14 @@ def portable_reference(reference: str) -> str:
     depend on where its files are. The content is compared separately, by fingerprint.
     """
     scheme, rest = split_reference(reference)
-    if rest is None:
-        return scheme
-    looks_local = rest.startswith((".", "/", "~")) or scheme in ("npz", "features", "imagefolder")
-    return f"{scheme}:{PurePath(rest).name}" if looks_local else reference
+    return f"{scheme}:{PurePath(rest).name}" if rest is not None and holds_path(reference) else reference
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Why a trial is not run: a method or a kind of phase declines it. Plans and tables show the reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,8 @@ class DatasetSpec:
     resize : int or None
         Bring the shorter side of images in files down to this many pixels before anything else;
         None takes them as they are. It changes pixels, and makes decoding several times faster.
+    recipe : {"cifar", "digits", "photo", "crop-flip"} or None
+        How weak and strong views are made; None takes the data set's own recipe.
     """
 
     name: str
@@ -101,6 +121,7 @@ class DatasetSpec:
     validation_fraction: float = 0.05
     validation_labels: str = "noisy"
     resize: int | None = None
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
         one_of(self.validation_labels, VALIDATION_LABELS, "validation_labels")
@@ -117,6 +138,8 @@ class DatasetSpec:
             _check_count(self.resize, "resize")
             if self.resize < 8:
                 raise UsageError(f"resize is {self.resize}; it must be at least 8 pixels.")
+        if self.recipe is not None:
+            one_of(self.recipe, RECIPES, "augmentation recipe")
 
     @property
     def label(self) -> str:
@@ -130,11 +153,12 @@ class NoiseSpec:
 
     Attributes
     ----------
-    type : {"symmetric", "asymmetric", "instance", "real", "none", "file"}
+    type : {"symmetric", "asymmetric", "instance", "human", "real", "none", "file"}
     rate : float
-        Nominal rate in [0, 1]; 0 for ``real``, ``none`` and ``file``.
+        Nominal rate in [0, 1]; 0 for ``human``, ``real``, ``none`` and ``file``.
     options : tuple of (name, value)
-        For example ``(("variant", "exclusive"),)`` or ``(("path", "noise.npz"),)``.
+        For example ``(("variant", "exclusive"),)``, ``(("labels", "worse"),)`` or
+        ``(("path", "noise.npz"),)``.
     """
 
     type: str
@@ -151,7 +175,7 @@ class NoiseSpec:
 
     @classmethod
     def parse(cls, text: str, options: Options = ()) -> NoiseSpec:
-        """Read ``"symmetric-0.6"``, ``"none"``, ``"real"`` or ``"file:PATH"``."""
+        """Read ``"symmetric-0.6"``, ``"human-worse"``, ``"none"``, ``"real"`` or ``"file:PATH"``."""
         scheme, path = split_reference(text)
         if scheme == "file":
             if not path:
@@ -159,6 +183,12 @@ class NoiseSpec:
             return cls("file", 0.0, (("path", path), *options))
         kind, separator, rate = text.partition("-")
         one_of(kind, NOISE_TYPES, "noise")
+        if kind == "human":
+            if not rate.isidentifier():
+                raise UsageError(
+                    f"Noise '{text}' does not say which labels.", "Write human-worse, for example."
+                )
+            return cls(kind, 0.0, (("labels", rate), *options))
         if kind not in RATED_NOISE:
             if separator:
                 raise UsageError(f"Noise '{kind}' takes no rate, but '{text}' has one.", f"Write {kind}.")
@@ -176,6 +206,8 @@ class NoiseSpec:
         """Type and rate together, as in ``symmetric-0.6``."""
         if self.type == "file":
             return f"file:{PurePath(str(dict(self.options).get('path', ''))).name}"
+        if self.type == "human":
+            return f"human-{dict(self.options).get('labels', '')}"
         return f"{self.type}-{self.rate:g}" if self.type in RATED_NOISE else self.type
 
 
@@ -186,7 +218,8 @@ class BackboneSpec:
     Attributes
     ----------
     name : str
-        Registered name or ``scheme:reference`` (``timm:``, ``torchvision:``, ``hf:``).
+        Registered name or ``scheme:reference`` (``timm:``, ``torchvision:``, ``hf:``);
+        :data:`NO_BACKBONE` where the data are features.
     weights : {"pretrained", "none"}
         ``none`` trains from scratch.
     image_size : int or None
@@ -222,8 +255,9 @@ class PhaseSpec:
 
     Attributes
     ----------
-    kind : {"lp", "fft"}
-        ``lp`` trains the head on a frozen backbone, ``fft`` trains all parameters.
+    kind : str
+        What learns: a registered kind of phase, see :mod:`lnlbench.models.phase_kind`. Ours are
+        ``lp`` (the head, on a frozen backbone) and ``fft`` (all parameters).
     epochs, batch_size : int
     optimizer : {"sgd", "adamw"}
     lr, weight_decay, momentum : float
@@ -232,17 +266,24 @@ class PhaseSpec:
         Cosine anneals to zero over the phase, once per epoch.
     augmentation : {"none", "weak"}
         What ``Batch.inputs`` is: the image as it is, or one weak view of it.
-    batch_norm : {"update", "frozen"}
-        In ``fft``, for backbones with batch normalisation: normalise by the batch and update the
-        running statistics, or keep the pre-trained statistics (scale and shift are trained in
-        either case). Frozen statistics keep the features that a probed head was trained on,
-        which matters where an epoch has a few steps only.
+    batch_norm : {"update", "frozen", "adapt"}
+        Where the kind takes it, for backbones with batch normalisation: normalise by the batch and
+        update the running statistics, or keep the pre-trained statistics (scale and shift are trained
+        in either case). Frozen statistics keep the features that a probed head was trained on, which
+        matters where an epoch has a few steps only. ``adapt`` estimates the running statistics anew on
+        the training images before the trial's first phase, without labels, and then is ``update``: so
+        a head is probed on a network that train mode changes little.
     cache : bool
-        In ``lp``: features extracted once (True), or live images through the frozen
+        Where the kind takes it: features extracted once (True), or live images through the frozen
         backbone in every step (False: unlimited views, far slower).
     views : int or None
-        In ``lp`` with a cache: how many weak and strong views are stored per sample;
-        None stores as many as one step of the method needs.
+        Of a cache: how many weak and strong views are stored per sample; None stores as many as
+        one step of the method needs.
+    options : tuple of (name, value)
+        Every option that the kind itself declares, sorted by name.
+    at_default : tuple of str
+        Those of the options that have the kind's default. They are no part of the identity, so that a
+        kind can gain an option, and its trials stay what they are.
     """
 
     kind: str
@@ -257,9 +298,10 @@ class PhaseSpec:
     batch_norm: str = "update"
     cache: bool = True
     views: int | None = None
+    options: Options = ()
+    at_default: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        one_of(self.kind, ("lp", "fft"), "phase")
         one_of(self.optimizer, OPTIMIZERS, "optimizer")
         one_of(self.schedule, SCHEDULES, "schedule")
         one_of(self.augmentation, AUGMENTATIONS, "augmentation")
@@ -276,6 +318,13 @@ class PhaseSpec:
             raise UsageError(f"{self.kind}.momentum is {self.momentum:g}; it must lie in [0, 1).")
         if self.views is not None:
             _check_count(self.views, f"{self.kind}.views")
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting by name, the kind's own options included."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        for name in ("kind", "options", "at_default"):
+            del values[name]
+        return values | dict(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +350,7 @@ class MethodSpec:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpec:
-    """Maps of test features before and after training, by t-SNE; see :mod:`lnlbench.embedding`.
+    """Maps of test features before and after training, by t-SNE; see :mod:`lnlbench.trials.embedding`.
 
     Attributes
     ----------
@@ -332,10 +381,11 @@ class TrialSpec:
 
     Attributes
     ----------
-    tuning : {"lp", "fft", "lp-fft"}
+    tuning : str
+        The kinds of the phases, joined by ``-``: ``lp``, ``fft``, ``lp-fft``.
     phases : tuple of PhaseSpec
-        The tuning mode with its budget; see :mod:`lnlbench.tuning`.
-    precision : {"auto", "fp32", "bf16"}
+        The tuning mode with its budget; see :mod:`lnlbench.grids.tuning`.
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
         ``auto`` lets a short calibration choose; the record says what it chose.
     embedding : EmbeddingSpec or None
         None maps no features.
@@ -369,9 +419,14 @@ class TrialSpec:
         """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
 
+    @property
+    def adapts(self) -> bool:
+        """Whether running statistics are estimated on the training images before the first phase."""
+        return any(phase.batch_norm == "adapt" for phase in self.phases)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as a JSON value, readable by :meth:`from_dict`."""
-        value: dict[str, Any] = _jsonable(dataclasses.asdict(self))
+        value: dict[str, Any] = _jsonable(self)
         return value
 
     @classmethod
@@ -406,11 +461,18 @@ class TrialSpec:
 S = TypeVar("S", DatasetSpec, NoiseSpec, BackboneSpec, PhaseSpec, MethodSpec)
 
 
+def has_images(spec: TrialSpec) -> bool:
+    """Whether a trial's data are images, which pass through a backbone, and not features."""
+    return spec.backbone.name != NO_BACKBONE
+
+
 def _build(cls: type[S], value: Mapping[str, Any]) -> S:
     fields = dict(value)
     for name in ("options", "params"):
         if name in fields:
             fields[name] = freeze_options(dict(fields[name]))
+    if "at_default" in fields:
+        fields["at_default"] = tuple(fields["at_default"])
     return cls(**fields)
 
 
@@ -423,7 +485,20 @@ def freeze_options(options: Mapping[str, Any]) -> Options:
     return tuple(sorted((name, freeze(value)) for name, value in options.items()))
 
 
+def _fields(value: object) -> Mapping[str, dataclasses.Field[Any]]:
+    """Fields of a dataclass by name, none of anything else; `dataclasses.fields` is far slower."""
+    found: Mapping[str, dataclasses.Field[Any]] = getattr(value, "__dataclass_fields__", {})
+    return found
+
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
 def _jsonable(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
+    if parts := _fields(value):
+        return {name: _jsonable(getattr(value, name)) for name in parts}
     if isinstance(value, dict):
         return {name: _jsonable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -432,12 +507,14 @@ def _jsonable(value: Any) -> Any:
 
 
 def _canonical(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if type(value) in _SCALARS and type(value) is not float:
+        return value
+    if parts := _fields(value):
         result: dict[str, Any] = {}
-        for item in dataclasses.fields(value):
+        for item in parts.values():
             content = getattr(value, item.name)
             # A preset is where values came from; the values themselves are the identity.
-            if item.name in ("preset", "noise_aware") or content == item.default:
+            if item.name in ("preset", "noise_aware", "at_default") or content == item.default:
                 continue
             if item.name == "name" and not isinstance(value, MethodSpec):
                 content = portable_reference(content)
@@ -445,7 +522,10 @@ def _canonical(value: Any) -> Any:
                 content = {
                     name: PurePath(str(option)).name if name == "path" else _jsonable(option)
                     for name, option in content
+                    if name not in getattr(value, "at_default", ())
                 }
+                if not content:
+                    continue
             result[item.name] = _canonical(content)
         return result
     if isinstance(value, tuple):
@@ -459,9 +539,11 @@ __all__ = [
     "AUGMENTATIONS",
     "BATCH_NORMS",
     "NOISE_TYPES",
+    "NO_BACKBONE",
     "OPTIMIZERS",
     "PRECISIONS",
     "RATED_NOISE",
+    "RECIPES",
     "SCHEDULES",
     "SPEC_VERSION",
     "VALIDATION_LABELS",
@@ -474,8 +556,10 @@ __all__ = [
     "Options",
     "PhaseSpec",
     "Scalar",
+    "Skip",
     "TrialSpec",
     "freeze_options",
+    "holds_path",
     "one_of",
     "portable_reference",
     "split_reference",

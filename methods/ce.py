@@ -18,6 +18,8 @@ class CE(Method):
     (arXiv, 2023).
     """
 
+    title = "CE"
+
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean of −log p_y."""
         return functional.cross_entropy(self.network(batch.inputs), batch.labels)

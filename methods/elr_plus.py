@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lnlbench.api import Batch, Method, Network, Passes, Phase, Preset, Task, functional
+from lnlbench.api import (
+    Batch,
+    Method,
+    Network,
+    Passes,
+    Phase,
+    Preset,
+    Task,
+    TrialSpec,
+    UsageError,
+    functional,
+    one_of,
+)
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import sigmoid_ramp
 from lnlbench.components.running_targets import PLACES, STORAGE, RunningTargets
 from lnlbench.components.soft_labels import soft_cross_entropy
-from lnlbench.errors import UsageError
-from lnlbench.spec import TrialSpec, one_of
+from lnlbench.components.weight_average import move_average, rising_momentum, weight_average
 
 
 class ELRPlus(Method):
@@ -36,11 +45,15 @@ class ELRPlus(Method):
     Deviations from the published code: ramps are shares of the steps of the first phase where
     theirs are numbers of steps, and a weight average starts as a copy of its network, theirs
     with other random weights that the ramp soon overwrites. Clothing1M is not drawn anew, balanced
-    by label, for each epoch.
+    by label, for each epoch. On CIFAR theirs sees random crops and flips; here it is the data set's
+    recipe, and ``dataset_options.recipe = "crop-flip"`` has theirs.
 
     Source: Liu, Niles-Weed, Razavian & Fernandez-Granda, Early-Learning Regularization Prevents
     Memorization of Noisy Labels, NeurIPS 2020, section 4 and appendix, and their code.
     """
+
+    title = "ELR+"
+    paper = "Liu et al. (2020)"
 
     @dataclass(frozen=True)
     class Params:
@@ -58,15 +71,17 @@ class ELRPlus(Method):
             Share of the first phase's steps in which λ comes in, exp(−5(1 − x)²). Default 0:
             at once; 0.4 on CIFAR-100. Source: their code, 40,000 of 98,000 steps on CIFAR-100.
         gamma : float
-            Momentum of the weight averages, in [0, 1). Default 0.997; 0.999 on Clothing1M.
-            Source: their appendix, and their code for Clothing1M.
+            Momentum of the weight averages, in [0, 1). Default 0.997; 0.9999 on Clothing1M.
+            Source: their appendix, and their code for Clothing1M (an early version of which had
+            0.999).
         gamma_ramp : float
             Share of the first phase's steps in which γ comes in, exp(−5(1 − x)²). Default 0:
             plain averaging, 1 − 1/(step + 1), until γ is reached; 0.5 on CIFAR-10 and 0.4 on
             CIFAR-100. Source: their code, plain on Clothing1M and WebVision, 40,000 steps on CIFAR.
         alpha : float
-            Both parameters of mixup's Beta distribution. Default 1; 0 for no mixup. Source: their
-            appendix.
+            Both parameters of mixup's Beta distribution. Default 1; 1.5 on WebVision; 0 for no
+            mixup. Source: their appendix, and their code for WebVision (an early version of which
+            had 1).
         weighted_labels : bool
             Multiply the mixed labels by the mixed targets and normalise them before the
             cross-entropy. Default False; True on CIFAR-100. Source: their code.
@@ -111,7 +126,9 @@ class ELRPlus(Method):
             "gamma_ramp": 0.4,
             "weighted_labels": True,
         },
-        "clothing1m": {"gamma": 0.999},
+        "clothing1m": {"gamma": 0.9999},
+        "webvision": {"alpha": 1.5},
+        "webvision_mini": {"alpha": 1.5},
     }
     presets: ClassVar[Mapping[str, Preset]] = {
         "cifar10-asymmetric": Preset(
@@ -139,11 +156,8 @@ class ELRPlus(Method):
     def begin_phase(self, phase: Phase) -> None:
         """Make both optimisers, and weight averages that learn what their networks learn."""
         self.optimizers = [phase.optimizer(network) for network in self.networks]
-        before = self.averages
-        self.averages = [copy.deepcopy(network).requires_grad_(False) for network in self.networks]
-        for average, earlier in zip(self.averages, before, strict=False):
-            # What the earlier phase left frozen is not in its average, and still the network's.
-            average.load_state_dict(earlier.state_dict(), strict=False)
+        earlier: Sequence[Network | None] = self.averages or (None, None)
+        self.averages = [weight_average(*pair) for pair in zip(self.networks, earlier, strict=True)]
         if not self.steps_of_first_phase:
             self.steps_of_first_phase = phase.epochs * math.ceil(phase.samples / phase.spec.batch_size)
 
@@ -182,39 +196,11 @@ class ELRPlus(Method):
         if params.gamma_ramp > 0.0:
             momentum = params.gamma * sigmoid_ramp(step + 1, params.gamma_ramp * self.steps_of_first_phase)
         else:
-            momentum = min(params.gamma, 1.0 - 1.0 / (step + 1))
-        averages = dict(self.averages[number].named_parameters())
-        # By name: a frozen backbone may be loaded in one of the two and not in the other.
-        learning = {n: p for n, p in self.networks[number].named_parameters() if p.requires_grad}
-        move = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
-        move([averages[name] for name in learning], list(learning.values()), None)
+            momentum = rising_momentum(step, params.gamma)
+        move_average(self.averages[number], self.networks[number], momentum)
 
     def predict(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the sum of both networks' logits."""
         first, second = self.networks
         logits: torch.Tensor = first(inputs) + second(inputs)
         return logits
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return networks, weight averages, optimisers, targets and step counts."""
-        return {
-            "networks": [network.state_dict() for network in self.networks],
-            "averages": [average.state_dict() for average in self.averages],
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "targets": [targets.values for targets in self.targets],
-            "steps": list(self.steps),
-            "steps_of_first_phase": self.steps_of_first_phase,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
-        for network, saved in zip(
-            (*self.networks, *self.averages), (*state["networks"], *state["averages"]), strict=True
-        ):
-            network.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for targets, saved in zip(self.targets, state["targets"], strict=True):
-            targets.values.copy_(saved)
-        self.steps = list(state["steps"])
-        self.steps_of_first_phase = state["steps_of_first_phase"]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lnlbench.api import Batch, Method
+from lnlbench.api import Batch, Method, UsageError
 from lnlbench.components.losses import generalized_cross_entropy
-from lnlbench.errors import UsageError
 
 
 class GCE(Method):
@@ -26,6 +25,9 @@ class GCE(Method):
     Source: Zhang & Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with
     Noisy Labels, NeurIPS 2018, equation 6.
     """
+
+    title = "GCE"
+    paper = "Zhang and Sabuncu (2018)"
 
     @dataclass(frozen=True)
     class Params:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from lnlbench.api import Batch, Method, Passes, Phase, Selection, Skip, Task, functional
+from lnlbench.api import (
+    Batch,
+    Method,
+    Passes,
+    Phase,
+    Selection,
+    Skip,
+    Task,
+    TrialSpec,
+    UsageError,
+    functional,
+    one_of,
+)
 from lnlbench.components.losses import generalized_cross_entropy
-from lnlbench.components.mixture import DIVIDEMIX, TIGHT, clean_posterior, scale_to_unit
-from lnlbench.components.whole_set import whole_set_logits
-from lnlbench.errors import UsageError
-from lnlbench.spec import TrialSpec, one_of
+from lnlbench.components.mixture import (
+    DIVIDEMIX,
+    MANY_CLASSES,
+    TIGHT,
+    class_posteriors,
+    clean_posterior,
+    scale_to_unit,
+)
 
 
 class TURN(Method):
@@ -37,6 +51,9 @@ class TURN(Method):
     (arXiv, 2023), Algorithm 1.
     """
 
+    title = "TURN"
+    paper = "Ahn et al. (2023)"
+
     @dataclass(frozen=True)
     class Params:
         """Parameters of TURN.
@@ -52,7 +69,8 @@ class TURN(Method):
             Algorithm 1; the others are in their Table 4.
         mixture : {"dividemix", "tight"}
             Losses scaled over all samples and fitted loosely as in DivideMix, or raw and
-            fitted to convergence. Default "dividemix". Source: ours, because the paper leaves it
+            fitted to convergence. More than 200 classes are fitted together, from the best split in
+            two instead of k-means. Default "dividemix". Source: ours, because the paper leaves it
             open; it takes its mixture from DivideMix.
         monotone : bool
             Whether a posterior that falls again at very low loss is made monotone. Default True.
@@ -130,8 +148,7 @@ class TURN(Method):
     def cleanse(self, phase: Phase) -> None:
         """Select clean samples, equally many per class (Algorithm 1, lines 6 to 11)."""
         labels = phase.labels
-        logits = whole_set_logits(phase, self.network)
-        losses = functional.cross_entropy(logits, labels, reduction="none").numpy()
+        losses = phase.losses(self.network).numpy()
         posterior = self.posterior(losses, labels.numpy(), phase)
         chosen = balanced_subset(posterior, losses, labels.numpy(), self.params, phase)
         self.selected = torch.zeros(phase.samples, dtype=torch.bool)
@@ -139,10 +156,26 @@ class TURN(Method):
         phase.publish(Selection(self.selected, torch.from_numpy(posterior)))
 
     def posterior(self, losses: np.ndarray, labels: np.ndarray, phase: Phase) -> np.ndarray:
-        """Return each sample's probability of being clean, by its class's own mixture."""
+        """Return each sample's probability of being clean, by its class's own mixture.
+
+        More than 200 classes are fitted together, from another start; see
+        :func:`lnlbench.components.mixture.class_posteriors`.
+        """
         tight = self.params.mixture == "tight"
         settings = TIGHT if tight else DIVIDEMIX
         values = losses if tight else scale_to_unit(losses)
+        if phase.classes > MANY_CLASSES:
+            fits = class_posteriors(
+                values, labels, phase.classes, settings, make_monotone=self.params.monotone
+            )
+            fitted = np.bincount(labels, minlength=phase.classes) >= 2
+            for event, happened in (
+                ("mixture_collapsed", fits.collapsed),
+                ("mixture_not_monotone", ~fits.monotone),
+            ):
+                if times := int((happened & fitted).sum()):
+                    phase.count(event, times)
+            return np.where(fitted[labels], fits.probability, 0.0)
         posterior = np.zeros(len(losses))
         for label in range(phase.classes):
             members = np.flatnonzero(labels == label)
@@ -160,15 +193,6 @@ class TURN(Method):
             if not fit.monotone:
                 phase.count("mixture_not_monotone")
         return posterior
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the selection, which outlives an epoch when cleansing is done once."""
-        return {**super().state_dict(), "selected": self.selected}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue with the saved selection."""
-        super().load_state_dict(state)
-        self.selected = state["selected"]
 
 
 def balanced_subset(

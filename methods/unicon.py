@@ -9,13 +9,27 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from lnlbench.api import Batch, Passes, Phase, Preset, Selection, Task, Views
+from lnlbench.api import (
+    Batch,
+    Passes,
+    Phase,
+    PhaseSpec,
+    Preset,
+    Selection,
+    Task,
+    TrialSpec,
+    UsageError,
+    Views,
+    one_of,
+)
 from lnlbench.components.contrastive import nt_xent, projection_head
-from lnlbench.components.cotraining import CoTraining, CoTrainingParams, Split
-from lnlbench.components.selection_rules import divergence_cutoff, label_divergence, lowest_of_each_class
-from lnlbench.components.whole_set import whole_set_logits
-from lnlbench.errors import UsageError
-from lnlbench.spec import PhaseSpec, TrialSpec, one_of
+from lnlbench.components.cotraining import CoTraining, CoTrainingParams, LabelSplit
+from lnlbench.components.selection_rules import (
+    divergence_cutoff,
+    label_divergence,
+    label_probabilities,
+    lowest_of_each_class,
+)
 
 PROJECTION = 128  # length of a projection (their code)
 # Labels of samples whose divergence is below it are taken as they are (their code).
@@ -35,15 +49,24 @@ class UNICON(CoTraining):
 
     Costs 20 + 16ρ forward units per sample and epoch, with ρ the share selected; 6 in the warm-up.
 
-    Deviations from the published code: no sample is selected twice (theirs can repeat sample 0
-    when a class is small), networks are in eval mode for both rankings, last batches that are
-    smaller are not dropped, and the unlabelled batch is bounded. On Clothing1M theirs has no
-    warm-up, draws 1,000 batches for each epoch, trains twice on each selection, and passes only the
-    first 2B of the mixed inputs through the network; here it differs in ``alpha`` and ``lam_u`` only.
+    Deviations from the published code: no sample is selected twice, and none is added (wherever
+    the number below the cut-off is no multiple of the number of classes C, theirs fills up to C − 1
+    places with copies of sample 0, which it thereby labels even if it was not selected; a class
+    that is too small adds to them), networks are in eval mode for both rankings, last batches that
+    are smaller are not dropped, and the unlabelled batch is bounded. Divergences are float64: in
+    float32, as theirs, all p_y below about 1e-7 tie at ln 2 and an unstable sort chooses among them.
+    On Clothing1M and WebVision theirs passes only the first 2B of the mixed inputs through the
+    network, so that the regulariser sees these alone. On Clothing1M it has no warm-up, draws 1,000
+    batches for each epoch and trains twice on each selection; on WebVision it warms up for 2 of 120
+    epochs, and every 25th epoch is one of cross-entropy at learning rate 0.001 ("jump-restart").
+    Here these data sets differ in ``alpha`` and ``lam_u`` only.
 
     Source: Karim, Rizve, Rahnavard, Mian & Shah, UNICON: Combating Label Noise Through Uniform
     Selection and Contrastive Learning, CVPR 2022, and their code.
     """
+
+    title = "UNICON"
+    paper = "Karim et al. (2022)"
 
     @dataclass(frozen=True)
     class Params(CoTrainingParams):
@@ -54,7 +77,7 @@ class UNICON(CoTraining):
         warmup : int or None
             Epochs of cross-entropy first. Default None: a quarter of the first phase's,
             rounded up. Source: ours, for short budgets; theirs is 10 of 350 on CIFAR-10, 30 on
-            CIFAR-100.
+            CIFAR-100, none on Clothing1M, 2 of 120 on WebVision.
         d_u : float
             Mean divergence above which the cut-off is lowered. Default 0.7. Source: their
             section 4.
@@ -68,12 +91,12 @@ class UNICON(CoTraining):
         temperature : float
             T of the sharpening. Default 0.5. Source: their section 4.
         alpha : float
-            Both parameters of mixup's Beta distribution. Default 4; 0.5 on Clothing1M. Source:
-            their code.
+            Both parameters of mixup's Beta distribution. Default 4; 0.5 on Clothing1M and
+            WebVision. Source: their code.
         lam_u : float
-            Weight of the unlabelled loss. Default 30; 0 on Clothing1M. Source: their section 4,
-            and their code for Clothing1M, which mixes unlabelled inputs in but has no unlabelled
-            loss.
+            Weight of the unlabelled loss. Default 30; 0 on Clothing1M and WebVision. Source: their
+            section 4, and their code for Clothing1M and WebVision, which mixes unlabelled inputs in
+            but has no unlabelled loss.
         ramp : int
             Epochs in which lam_u comes in, linearly. Default 16, or as many as there are after
             the warm-up. Source: their code.
@@ -120,7 +143,11 @@ class UNICON(CoTraining):
                 )
 
     views = Views(weak=2, strong=2)
-    dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"clothing1m": {"alpha": 0.5, "lam_u": 0.0}}
+    dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "clothing1m": {"alpha": 0.5, "lam_u": 0.0},
+        "webvision": {"alpha": 0.5, "lam_u": 0.0},
+        "webvision_mini": {"alpha": 0.5, "lam_u": 0.0},
+    }
     presets: ClassVar[Mapping[str, Preset]] = {
         "asymmetric": Preset(
             {"confidence_penalty": True},
@@ -171,7 +198,7 @@ class UNICON(CoTraining):
         for number in (0, 1):
             self.train_network(phase, number, self.split(phase))
 
-    def split(self, phase: Phase) -> Split:
+    def split(self, phase: Phase) -> LabelSplit:
         """Select equally many samples of every class, those of smallest divergence."""
         divergence = self.divergence(phase)
         cutoff = divergence_cutoff(
@@ -184,12 +211,12 @@ class UNICON(CoTraining):
             phase.count("class_smaller_than_its_share", short)
         phase.publish(Selection(labelled, 1.0 - divergence))
         weight = torch.where(divergence < TRUSTED, 1.0, 1.0 - divergence)
-        return Split(labelled, weight, self.unlabelled_batch(phase, below))
+        return LabelSplit(labelled, weight, self.unlabelled_batch(phase, below))
 
     def divergence(self, phase: Phase) -> torch.Tensor:
         """Return every sample's divergence from its label, float64 ``[N]``, in nats."""
-        first, second = (whole_set_logits(phase, network).softmax(1) for network in self.networks)
-        return label_divergence(((first + second) / 2).gather(1, phase.labels[:, None]).squeeze(1))
+        first, second = (label_probabilities(phase, network) for network in self.networks)
+        return label_divergence((first + second) / 2)
 
     def unlabelled_batch(self, phase: Phase, below: int) -> int:
         """Return B/(2R) rounded down, bounded, with R = below/N the share below the cut-off."""
@@ -209,13 +236,3 @@ class UNICON(CoTraining):
         first, second = (projection(network.features(view)) for view in unlabelled.strong)
         loss: torch.Tensor = self.params.lam_c * nt_xent(first, second, self.params.contrastive_temperature)
         return loss
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the projection heads."""
-        return {**super().state_dict(), "projections": [module.state_dict() for module in self.projections]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue with the saved projection heads."""
-        super().load_state_dict(state)
-        for module, saved in zip(self.projections, state["projections"], strict=True):
-            module.load_state_dict(saved)

@@ -1,10 +1,14 @@
-"""``python -m lnlbench.benchmarks.perf [SECTION ...] [--threads N] [--quick] [--format text|json]``."""
+"""``python -m lnlbench.benchmarks.perf [SECTION ...] [--threads N] [--quick] [--format text|json]``.
+
+What is asked of a GPU has a command of its own, ``python -m lnlbench.benchmarks.perf gpu``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
+import sys
 
 import click
 
@@ -14,7 +18,9 @@ SECTIONS = {
     "lp": ("lp", "a linear-probing epoch beside a bare loop"),
     "ray": ("ray_cost", "a trial under Ray beside one in-process"),
     "cli": ("command_line", "lnlbench --help"),
-    "methods": ("methods", "methods beside CE, and cached beside live views"),
+    "records": ("many_records", "status, table and run beside reading every record"),
+    "select": ("selection_cost", "losses and mixtures of the whole set beside what they replace"),
+    "methods": ("methods", "methods beside CE, cached beside live views, and strong views in batches"),
 }
 
 
@@ -33,9 +39,9 @@ def main(sections: tuple[str, ...], threads: int, quick: bool, style: str) -> No
     """Measure the speed of lnlbench beside what it should be as fast as.
 
     Run it on a machine that does nothing else. It measures and does not judge: a missed aim is
-    in the output, not in the exit code.
+    in the output, not in the exit code. On a GPU: `gpu --help`, which does judge.
     """
-    from lnlbench.environment import describe_environment
+    from lnlbench.basics.environment import describe_environment
 
     environment = describe_environment()
     packages = ", ".join(f"{name} {environment['versions'][name]}" for name in ("torch", "ray"))
@@ -58,4 +64,8 @@ def main(sections: tuple[str, ...], threads: int, quick: bool, style: str) -> No
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["gpu"]:
+        from lnlbench.benchmarks.perf.gpu.command import main as gpu
+
+        gpu(sys.argv[2:], prog_name="python -m lnlbench.benchmarks.perf gpu")
     main()

@@ -13,16 +13,16 @@ import torch
 
 from lnlbench.models.calibration import Execution
 from lnlbench.spec import PhaseSpec
-from lnlbench.workspace import Setting, Workspace
+from lnlbench.trials.workspace import RunSettings, Workspace
 
 from .core_epoch import CoreEpochs
 from .measure import Line, interleave
-from .plain_loop import LR, MOMENTUM, WEIGHT_DECAY, FineTuning, Problem
+from .plain_loop import LR, MOMENTUM, WEIGHT_DECAY, FineTuning, FineTuningSizes
 from .trials import BACKBONE, QUICK_BACKBONE
 
 AIM = 1.05
-FULL = Problem(BACKBONE, per_class=64, batch_size=128)
-QUICK = Problem(QUICK_BACKBONE, per_class=2, batch_size=8)
+FULL = FineTuningSizes(BACKBONE, per_class=64, batch_size=128)
+QUICK = FineTuningSizes(QUICK_BACKBONE, per_class=2, batch_size=8)
 ROUNDS, QUICK_ROUNDS = 5, 1
 
 
@@ -33,7 +33,7 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         # A workspace also makes the allocator of this process keep freed memory.
-        workspace = Workspace(Setting(data=None, cache=Path(folder), threads=threads))
+        workspace = Workspace(RunSettings(data=None, cache=Path(folder), threads=threads))
         execution = workspace.execution(problem.backbone, 0, "fp32")
         layout = "channels-last" if execution.channels_last else "contiguous"
         setting = f"{problem.describe()}, {layout} by calibration"
@@ -91,7 +91,7 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
 
 
 def core_epochs(
-    workspace: Workspace, problem: Problem, execution: Execution, augmentation: str
+    workspace: Workspace, problem: FineTuningSizes, execution: Execution, augmentation: str
 ) -> CoreEpochs:
     """Return fine-tuning of the same network on the same data, by the core."""
     dataset = workspace.dataset(problem.dataset)
@@ -123,14 +123,16 @@ _loop: list[FineTuning] = []
 
 
 @contextmanager
-def _other_process(problem: Problem, channels_last: bool, threads: int) -> Iterator[Callable[[], float]]:
+def _other_process(
+    problem: FineTuningSizes, channels_last: bool, threads: int
+) -> Iterator[Callable[[], float]]:
     """Start the plain loop in a fresh process; yield a function that trains an epoch there."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, _start_loop, (problem, channels_last, threads)) as pool:
         yield lambda: pool.submit(_train_epoch).result()
 
 
-def _start_loop(problem: Problem, channels_last: bool, threads: int) -> None:
+def _start_loop(problem: FineTuningSizes, channels_last: bool, threads: int) -> None:
     torch.set_num_threads(threads)
     _loop.append(FineTuning(problem, channels_last=channels_last))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lnlbench.allocator import keep_freed_memory
-from lnlbench.data.inputs import FeatureInputs
+from lnlbench.basics.allocator import keep_freed_memory
+from lnlbench.inputs.network_inputs import FeatureInputs
 from lnlbench.models.calibration import Execution
 from lnlbench.spec import PhaseSpec
 
@@ -21,7 +21,7 @@ AIM = 1.15
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class LPSizes:
     """Sizes of the problem; ``stored`` features contain the ``samples`` that train."""
 
     stored: int
@@ -33,8 +33,8 @@ class Sizes:
 
 
 # CIFAR-100 on a ViT-B/16, 5 % held out.
-FULL = Sizes(stored=50_000, samples=47_500, dim=768, classes=100, batch_size=128, rounds=9)
-QUICK = Sizes(stored=500, samples=475, dim=16, classes=10, batch_size=128, rounds=2)
+FULL = LPSizes(stored=50_000, samples=47_500, dim=768, classes=100, batch_size=128, rounds=9)
+QUICK = LPSizes(stored=500, samples=475, dim=16, classes=10, batch_size=128, rounds=2)
 
 
 def run(threads: int, quick: bool) -> Iterator[Line]:

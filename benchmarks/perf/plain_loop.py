@@ -18,8 +18,8 @@ from torch.nn import functional
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from lnlbench import registry
 from lnlbench.models.preprocessing import Preprocessing
+from lnlbench.plugins import registry
 from lnlbench.spec import BackboneSpec, DatasetSpec, split_reference
 
 from .trials import describe_backbone
@@ -29,7 +29,8 @@ LR, MOMENTUM, WEIGHT_DECAY = 1e-2, 0.9, 1e-4
 
 def preprocess(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Resize, crop and normalise uint8 images ``[B, 3, H, W]`` to float ``[B, 3, S, S]``."""
-    images = tvf.resize(images, [preprocessing.resize], InterpolationMode.BICUBIC, antialias=True)
+    mode = InterpolationMode(preprocessing.interpolation)
+    images = tvf.resize(images, [preprocessing.resize], mode, antialias=True)
     images = tvf.center_crop(images, [preprocessing.size, preprocessing.size])
     normalised: torch.Tensor = tvf.normalize(
         images.float() / 255, list(preprocessing.mean), list(preprocessing.std)
@@ -51,7 +52,7 @@ def random_affine(images: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FineTuningSizes:
     """Sizes of a fine-tuning epoch on the digits."""
 
     backbone: BackboneSpec
@@ -110,14 +111,14 @@ class FineTuning(PlainLoop):
 
     Parameters
     ----------
-    problem : Problem
+    problem : FineTuningSizes
     channels_last : bool
         Memory layout of weights and images; False is PyTorch's default.
     augment : bool
         Whether every image is turned, shifted and scaled first.
     """
 
-    def __init__(self, problem: Problem, *, channels_last: bool, augment: bool = False) -> None:
+    def __init__(self, problem: FineTuningSizes, *, channels_last: bool, augment: bool = False) -> None:
         dataset = registry.datasets().load("digits")().load(problem.dataset, None)
         source = registry.backbones().load(split_reference(problem.backbone.name)[0])()
         backbone = source.load(problem.backbone, 0)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lnlbench.record import Record
-from lnlbench.run import execute, extract_features
-from lnlbench.runner import Resources
+from lnlbench.records.record import Record
+from lnlbench.running.execute import execute
+from lnlbench.running.job import Job, Resources
+from lnlbench.running.listener import Listener
+from lnlbench.running.preflight import extract_features
+from lnlbench.running.worker import Limits
 from lnlbench.spec import PhaseSpec, TrialSpec
-from lnlbench.worker import Limits
-from lnlbench.workspace import Setting, Workspace
+from lnlbench.trials.workspace import RunSettings, Workspace
 
 from .measure import Line, interleave
 from .trials import BACKBONE, QUICK_BACKBONE, describe_backbone, digits_trial, require_done
@@ -34,13 +36,12 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
         for seed in range(3 * warm_up)
     )
     with tempfile.TemporaryDirectory() as folder:
-        inline = Setting(data=None, cache=Path(folder), threads=threads)
-        extract_features(specs, Workspace(inline), lambda done, total: None)
-        resources = Resources(jobs=1, cpus=threads)
+        inline = RunSettings(data=None, cache=Path(folder), threads=threads)
+        extract_features(specs, Workspace(inline), Listener())
         times = interleave(
             {
-                "ray": lambda: seconds_per_trial(specs, replace(inline, executor="ray"), resources, warm_up),
-                "inline": lambda: seconds_per_trial(specs, inline, None, warm_up),
+                "ray": lambda: seconds_per_trial(specs, replace(inline, executor="ray"), warm_up),
+                "inline": lambda: seconds_per_trial(specs, inline, warm_up),
             },
             QUICK_ROUNDS if quick else ROUNDS,
             warm_up=False,
@@ -57,23 +58,23 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
     )
 
 
-def seconds_per_trial(
-    specs: tuple[TrialSpec, ...], setting: Setting, resources: Resources | None, warm_up: int
-) -> float:
+class Arrivals(Listener):
+    """Notes when records come in."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.records: list[Record] = []
+
+    def finished(self, record: Record) -> None:
+        self.times.append(time.perf_counter())
+        self.records.append(record)
+
+
+def seconds_per_trial(specs: tuple[TrialSpec, ...], settings: RunSettings, warm_up: int) -> float:
     """Run trials one after the other; return the mean time between two records after the warm-up."""
-    arrivals: list[float] = []
-    records: list[Record] = []
-
-    def finished(record: Record) -> None:
-        arrivals.append(time.perf_counter())
-        records.append(record)
-
-    execute(
-        specs, setting, resources, Limits(isolated=resources is not None), started=_ignore, finished=finished
-    )
-    for record in records:
+    arrivals = Arrivals()
+    limits = Limits(isolated=settings.executor == "ray")
+    execute(specs, Job(settings, Resources(jobs=1, cpus=settings.threads), limits, arrivals))
+    for record in arrivals.records:
         require_done(record)
-    return (arrivals[-1] - arrivals[warm_up - 1]) / (len(specs) - warm_up)
-
-
-_ignore: Callable[[TrialSpec], None] = lambda spec: None  # noqa: E731
+    return (arrivals.times[-1] - arrivals.times[warm_up - 1]) / (len(specs) - warm_up)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lnlbench import registry
-from lnlbench.record import Record, Status
+from lnlbench.plugins import registry
+from lnlbench.records.record import Record, Status
 from lnlbench.spec import BackboneSpec, DatasetSpec, NoiseSpec, PhaseSpec, TrialSpec
 
 # What is measured, and a network that is small enough to show in seconds that everything runs.

@@ -1,27 +1,24 @@
 """Axes: along what trials are laid out in tables and figures.
 
 An axis is a column of the results frame (``backbone``; ``noise`` means type and rate together),
-``params.NAME`` for a parameter of the method, ``lp.NAME`` or ``fft.NAME`` for a setting of a
-phase, or ``lp`` or ``fft`` alone for whether a trial has that phase.
+``params.NAME`` for a parameter of the method, ``KIND.NAME`` for a setting of a kind of phase
+(``lp.epochs``), or ``KIND`` alone for whether a trial has such a phase.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lnlbench.analysis.frame import SCHEMA
 from lnlbench.errors import UsageError, suggest
-from lnlbench.spec import PhaseSpec
+from lnlbench.plugins.registry import phase_kinds
+from lnlbench.records.frame_columns import SCHEMA
+from lnlbench.records.metric_columns import schema
 
-# One row of the results frame; see `lnlbench.analysis.trials`.
-Trial = dict[str, Any]
+# One row of the results frame; see `lnlbench.analysis.trial_rows`.
+TrialRow = dict[str, Any]
 Key = tuple[Any, ...]
-
-PHASES = ("lp", "fft")
-PHASE_SETTINGS = tuple(item.name for item in dataclasses.fields(PhaseSpec) if item.name != "kind")
 
 # Columns in which methods differ, and not the problem that they are given.
 _CHOICES = ("tuning", "method", "preset", "noise_aware", "cached", "epochs")
@@ -45,17 +42,19 @@ def resolve_axis(name: str, what: str) -> str:
     # A grid's "noise" is type and rate together; the frame has them apart as well.
     axis = "noise_label" if name == "noise" else name
     head, dot, rest = axis.partition(".")
-    if axis in SCHEMA or axis in PHASES or (head == "params" and rest):
+    if axis in schema() or (head == "params" and rest):
         return axis
-    if head in PHASES and dot:
-        if rest not in PHASE_SETTINGS:
-            raise UsageError(f"{head} has no setting '{rest}'.", suggest(rest, PHASE_SETTINGS))
+    kinds = {entry.name for entry in phase_kinds().entries()}
+    if head in kinds:
+        settings = tuple(phase_kinds().load(head).settings())
+        if dot and rest not in settings:
+            raise UsageError(f"{head} has no setting '{rest}'.", suggest(rest, settings))
         return axis
-    known = ("noise", *SCHEMA, *PHASES, *(f"{phase}.epochs" for phase in PHASES), "params.NAME")
+    known = ("noise", *schema(), *kinds, *(f"{kind}.epochs" for kind in kinds), "params.NAME")
     raise UsageError(f"Unknown axis '{name}' of {what}.", suggest(name, known))
 
 
-def check_parameters(axes: Iterable[str], trials: Sequence[Trial]) -> None:
+def check_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> None:
     """Check that each ``params.NAME`` is a parameter of some method that is shown."""
     known = sorted({name for trial in trials for name in trial["params"]})
     for axis in axes:
@@ -64,29 +63,28 @@ def check_parameters(axes: Iterable[str], trials: Sequence[Trial]) -> None:
             raise UsageError(f"No method here has a parameter '{name}'.", suggest(name, known))
 
 
-def value_of(trial: Trial, axis: str) -> Any:
+def value_of(trial: TrialRow, axis: str) -> Any:
     """Return where a trial lies on an axis; "" if nowhere."""
     head, dot, name = axis.partition(".")
     value: Any
     if head == "params" and dot:
         value = trial["params"].get(name)
-    elif head in PHASES:
+    elif axis in trial:
+        value = trial[axis]
+    else:
         phase = next((phase for phase in trial["phases"] if phase["kind"] == head), None)
         value = phase is not None if not dot else (phase or {}).get(name)
-    else:
-        value = trial[axis]
     return "" if value is None else value if isinstance(value, (str, int, float)) else json.dumps(value)
 
 
-def key_of(trial: Trial, axes: Iterable[str]) -> Key:
+def key_of(trial: TrialRow, axes: Iterable[str]) -> Key:
     """Return where a trial lies on several axes."""
     return tuple(value_of(trial, axis) for axis in axes)
 
 
 def is_choice(axis: str) -> bool:
     """Tell whether an axis is a choice that one compares, and not part of the problem."""
-    head, dot, _ = axis.partition(".")
-    return axis in _CHOICES or head in PHASES or (head == "params" and bool(dot))
+    return axis in _CHOICES or axis not in SCHEMA
 
 
 def in_order(keys: Iterable[Key]) -> list[Key]:

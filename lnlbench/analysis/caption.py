@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from lnlbench.analysis.axes import Trial, is_choice, value_of
+from lnlbench.analysis.axes import TrialRow, is_choice, value_of
 from lnlbench.analysis.cells import Draft
-from lnlbench.analysis.layout import METRIC, Layout
 from lnlbench.analysis.names import axis_label, clean, display
-from lnlbench.analysis.protocol import describe_protocol
-from lnlbench.analysis.quantities import quantity
+from lnlbench.analysis.protocol_text import describe_protocol
+from lnlbench.analysis.quantities import Family, quantity
 from lnlbench.analysis.stats import CONFIDENCE
+from lnlbench.analysis.table_layout import METRIC, Layout
+from lnlbench.basics.facts import LARGE_SHIFT
 
 
 class _Flag(NamedTuple):
     """A property of trials that readers must know; None where it does not apply."""
 
-    holds: Callable[[Trial], bool | None]
+    holds: Callable[[TrialRow], bool | None]
     everywhere: str
     here: str | None
 
@@ -37,6 +39,11 @@ _FLAGS = (
         lambda trial: bool(trial["noise_aware"]),
         "Hyperparameters are noise-aware: they use knowledge of the noise that a method does not have.",
         "noise-aware preset: it uses knowledge of the noise that a method does not have",
+    ),
+    _Flag(
+        lambda trial: bool((trial.get("dead_classes_last") or 0) > 0),
+        "Every trial has dead classes after the last epoch: with a recall below a tenth of chance.",
+        "dead classes after the last epoch: with a recall below a tenth of chance",
     ),
     _Flag(lambda trial: trial["cached"], "Linear probing uses cached features and views.", None),
     _Flag(
@@ -63,16 +70,67 @@ def flag(drafts: Sequence[Draft]) -> list[str]:
             for draft in drafts:
                 if any(holds(trial) for trial in draft.used):
                     draft.notes.append(here)
+    _note_shifts(drafts)
     return sentences
 
 
-def lead(title: str, trials: Sequence[Trial], shown: Iterable[str]) -> list[str]:
+def _note_shifts(drafts: Sequence[Draft]) -> None:
+    """Note on their cells that fine-tuning started from other networks than the probed ones."""
+    changes = [
+        max((trial["statistics_change"] or 0.0 for trial in draft.used), default=0.0) for draft in drafts
+    ]
+    large = sorted({round(change) for change in changes if change >= LARGE_SHIFT})
+    if not large:
+        return
+    # One text for all cells, so that they share one mark.
+    share = f"{large[0]}" if len(large) == 1 else f"{large[0]} to {large[-1]}"
+    for draft, change in zip(drafts, changes, strict=True):
+        if change >= LARGE_SHIFT:
+            draft.notes.append(
+                f"batch statistics change {share} % of the predictions: see docs/measurement.md"
+            )
+
+
+def title_of(plan: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
+    """Return the title of a table or figure: the layout's or the plan's, and what ``--set`` changed.
+
+    A title speaks of the grid as it is written, so a run that changed it must say so. The seeds are
+    left out, because every caption gives their number.
+
+    Parameters
+    ----------
+    plan : mapping
+        As :meth:`lnlbench.records.store.Store.plans` returns it; may be empty.
+    layout : mapping
+        Its ``table`` or ``figure``, whose ``caption`` goes before the plan's title.
+    """
+    title = str(layout.get("caption", plan.get("title", "")))
+    overrides = plan.get("source", {}).get("overrides", [])
+    sets = [text.removeprefix("--set ") for text in overrides if text.startswith("--set ")]
+    changed = [_without_folders(text) for text in sets if not text.startswith("seeds=")]
+    if not title or not changed:
+        return title
+    return f"{title.rstrip('.')}, changed by {'; '.join(changed)}"
+
+
+def _without_folders(assignment: str) -> str:
+    """Shorten the paths among the values of ``key=value,value`` to names."""
+    key, _, values = assignment.partition("=")
+    shown = []
+    for value in values.split(","):
+        # `hf:owner/name` is no path.
+        parts = [part.rstrip("/").rpartition("/")[2] for part in value.split(":")]
+        shown.append(value if value.startswith("hf:") else ":".join(parts))
+    return f"{key}={','.join(shown)}"
+
+
+def lead(title: str, trials: Sequence[TrialRow], shown: Iterable[str]) -> list[str]:
     """Return the first sentences of a caption: title, what all trials share, protocol.
 
     Parameters
     ----------
     title : str
-    trials : sequence of Trial
+    trials : sequence of TrialRow
     shown : iterable of str
         Axes whose values can be seen, and so need not be said.
     """
@@ -80,44 +138,64 @@ def lead(title: str, trials: Sequence[Trial], shown: Iterable[str]) -> list[str]
     shared = []
     for axis in ("dataset", "noise_label", "backbone"):
         values = {value_of(trial, axis) for trial in trials}
-        if axis not in visible and len(values) == 1:
+        if axis not in visible and len(values) == 1 and values != {""}:
             shared.append(display(axis, values.pop()))
     sentences = [f"{clean(part).rstrip('.')}." for part in (title, ", ".join(shared)) if part]
     return sentences + describe_protocol(trials)
 
 
-def table_caption(layout: Layout, trials: Sequence[Trial], drafts: Sequence[Draft]) -> tuple[str, ...]:
+def table_caption(
+    layout: Layout, trials: Sequence[TrialRow], drafts: Sequence[Draft], length: str = "full"
+) -> tuple[str, ...]:
     """Return the sentences of a table's caption; adds notes on single cells to their drafts.
 
     Parameters
     ----------
     layout : Layout
-    trials : sequence of Trial
+    trials : sequence of TrialRow
         All trials of the table.
     drafts : sequence of Draft
         Its cells, without extra columns.
+    length : {"full", "short", "none"}, default="full"
+        See :func:`lnlbench.analysis.tables.tables.build_table`.
     """
     flags = flag(drafts)
+    if length == "none":
+        return ()
+    if length == "short":
+        title = (f"{clean(layout.caption).rstrip('.')}.",) if layout.caption else ()
+        return (*title, *meanings(layout.metrics, drafts), *_spread_and_marks(layout, drafts))
     sentences = lead(layout.caption, trials, (*layout.rows, *layout.columns))
     sentences += meanings(layout.metrics, drafts)
-    sentences.append(spread(drafts))
-    if any(value.best for draft in drafts for value in draft.values):
-        sentences.append(_marks(layout, drafts))
+    sentences += [*_spread_and_marks(layout, drafts), *precisions(drafts)]
     for name in layout.extra:
         meaning = quantity(name).meaning or f"{quantity(name).label}: mean"
         seeds = " and seeds" if name.endswith(("_s", "_min")) else ""
         where = _machines(drafts) if seeds else ""
         sentences.append(f"{meaning}, mean over the group's columns{seeds}{where}.")
+    if "cost" in (*layout.metrics, *layout.extra) and any(
+        trial["cost_reference"] == "computed" for draft in drafts for trial in draft.used
+    ):
+        sentences.append("Where CE with FFT was not run, its cost is computed: 3 × samples × epochs.")
     return (*sentences, *flags)
+
+
+def hyperparameter_file(source: Mapping[str, Any]) -> list[str]:
+    """Return the sentence on the hyperparameter file of a plan, from the plan's source."""
+    file = source.get("hyperparameters")
+    return [f"Hyperparameters: {clean(file['name'])} (sha256 {file['sha256'][:8]})."] if file else []
 
 
 def meanings(metrics: Iterable[str], drafts: Sequence[Draft]) -> list[str]:
     """Return sentences that say what some numbers are."""
     names = list(metrics)
-    accuracies = [quantity(name).meaning for name in names if quantity(name).accuracy]
-    sentences = [f"Test accuracy in percent ({'; '.join(accuracies)})."] if accuracies else []
+    families: dict[Family, list[str]] = {}
     for name in names:
-        if quantity(name).meaning and not quantity(name).accuracy:
+        if family := quantity(name).family:
+            families.setdefault(family, []).append(quantity(name).meaning)
+    sentences = [f"{family.sentence} ({'; '.join(epochs)})." for family, epochs in families.items()]
+    for name in names:
+        if quantity(name).meaning and quantity(name).family is None:
             where = _machines(drafts) if name.endswith(("_s", "_min")) else ""
             sentences.append(f"{quantity(name).meaning}{where}.")
     return sentences
@@ -135,7 +213,19 @@ def spread(drafts: Sequence[Draft]) -> str:
     return text + (" Cells without ± have n = 1." if sizes[0] == 1 else "")
 
 
-def provenance(drafts: Sequence[Draft], planned: Iterable[Trial]) -> tuple[tuple[str, str], ...]:
+def precisions(drafts: Sequence[Draft]) -> list[str]:
+    """Return the sentence on what backbones computed in, where that was not float32 throughout."""
+    used = {trial["trial_id"]: trial["precision"] for draft in drafts for trial in draft.used}
+    found = Counter(precision for precision in used.values() if precision)
+    if set(found) <= {"fp32"}:
+        return []
+    if len(found) == 1:
+        return [f"Computed in {clean(next(iter(found)))}."]
+    shares = [f"{clean(name)} ({number} trials)" for name, number in sorted(found.items())]
+    return [f"Computed in {' and '.join(shares)}."]
+
+
+def provenance(drafts: Sequence[Draft], planned: Iterable[TrialRow]) -> tuple[tuple[str, str], ...]:
     """Return where the numbers come from, as names and values."""
     used = list({trial["trial_id"]: trial for draft in drafts for trial in draft.used}.values())
     commits = [
@@ -150,8 +240,15 @@ def provenance(drafts: Sequence[Draft], planned: Iterable[Trial]) -> tuple[tuple
     )
 
 
+def _spread_and_marks(layout: Layout, drafts: Sequence[Draft]) -> list[str]:
+    marked = any(value.best for draft in drafts for value in draft.values)
+    return [spread(drafts), *([_marks(layout, drafts)] if marked else [])]
+
+
 def _marks(layout: Layout, drafts: Sequence[Draft]) -> str:
-    text = f"The highest mean {_compared(layout)} is in bold"
+    wanted = {quantity(name).better for name in layout.metrics} - {""}
+    which = {"higher": "highest", "lower": "lowest"}[wanted.pop()] if len(wanted) == 1 else "best"
+    text = f"The {which} mean {_compared(layout)} is in bold"
     if any(value.summary.n > 1 for draft in drafts for value in draft.values):
         text += (
             f"; underlined means are not separable from it (Welch's {CONFIDENCE:.0%} interval of the "

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from lnlbench.analysis.axes import Trial
+from lnlbench.analysis.axes import TrialRow
 from lnlbench.analysis.names import clean
 from lnlbench.analysis.quantities import quantity
 from lnlbench.analysis.stats import Summary, separable, summarise
-from lnlbench.analysis.trials import newest
-from lnlbench.record import Status
+from lnlbench.plugins.registry import metrics as metrics_registry
+from lnlbench.records.costs import newest
+from lnlbench.records.metric_columns import split_column
+from lnlbench.records.record import Status
 
 NOTE_LENGTH = 200
 NO_REFERENCE = "no result of CE with FFT to compare the cost with"
@@ -25,7 +27,7 @@ class Value:
     ----------
     summary : Summary
     best : bool
-        Highest mean among the cells that it is compared with.
+        Best mean among the cells that it is compared with.
     inseparable : bool
         Not the best, and not separable from it; see :func:`lnlbench.analysis.stats.separable`.
     """
@@ -65,10 +67,10 @@ class Draft:
     values: tuple[Value, ...] = ()
     notes: list[str] = field(default_factory=list)
     complete: bool = True
-    used: list[Trial] = field(default_factory=list)
+    used: list[TrialRow] = field(default_factory=list)
 
 
-def draft_cell(trials: Sequence[Trial], metrics: tuple[str, ...]) -> Draft:
+def draft_cell(trials: Sequence[TrialRow], metrics: tuple[str, ...]) -> Draft:
     """Summarise the trials of one cell, which differ in their seed.
 
     Trials that differ in more are never averaged: the cell stays blank and says so. Of
@@ -76,8 +78,8 @@ def draft_cell(trials: Sequence[Trial], metrics: tuple[str, ...]) -> Draft:
 
     Parameters
     ----------
-    trials : sequence of Trial
-        See :func:`lnlbench.analysis.trials.trials_of`.
+    trials : sequence of TrialRow
+        See :func:`lnlbench.analysis.trial_rows.trials_of`.
     metrics : tuple of str
         Numbers that a trial must have to be used; may be empty.
     """
@@ -99,6 +101,14 @@ def draft_cell(trials: Sequence[Trial], metrics: tuple[str, ...]) -> Draft:
             draft.notes.append(f"{share}{reason}")
     if used and used[0]["stale"]:
         draft.notes.append(f"stale: {clean(used[0]['stale'])}")
+    # `auto` resolves by machine, so equal settings may have run in different precisions.
+    precisions = sorted({trial["precision"] for trial in used if trial["precision"]})
+    if len(precisions) > 1:
+        draft.notes.append(f"seeds ran in different precisions ({', '.join(precisions)})")
+    early = sum(_best_before_last_phase(trial) for trial in used)
+    if early and any(quantity(metric).short == "best" for metric in metrics):
+        whose = "best" if early == len(used) else f"best of {early} of {len(used)} seeds"
+        draft.notes.append(f"{whose} is from a phase before the last one ({_earlier_phases(used[0])})")
     skipped = sum(trial["status"] == Status.SKIPPED for trial in trials)
     draft.complete = len(used) + skipped == len(trials)
     if used:
@@ -107,7 +117,7 @@ def draft_cell(trials: Sequence[Trial], metrics: tuple[str, ...]) -> Draft:
 
 
 def mark_best(drafts: Sequence[Draft]) -> None:
-    """Mark the highest mean of each accuracy, and those not separable from it, in some cells.
+    """Mark the best mean of each accuracy or metric, and those not separable from it, in some cells.
 
     Parameters
     ----------
@@ -118,10 +128,11 @@ def mark_best(drafts: Sequence[Draft]) -> None:
     if len(filled) < 2:
         return
     for position, metric in enumerate(filled[0].metrics):
-        if not quantity(metric).accuracy:
+        better = quantity(metric).better
+        if not better:
             continue
         summaries = [draft.values[position].summary for draft in filled]
-        top = max(summaries, key=lambda summary: summary.mean)
+        top = (min if better == "lower" else max)(summaries, key=lambda summary: summary.mean)
         for draft, summary in zip(filled, summaries, strict=True):
             best = summary.mean == top.mean
             inseparable = not best and separable(top, summary) is False
@@ -129,14 +140,28 @@ def mark_best(drafts: Sequence[Draft]) -> None:
             draft.values = (*draft.values[:position], marked, *draft.values[position + 1 :])
 
 
-def _without(trial: Trial, metrics: tuple[str, ...]) -> str:
+def _best_before_last_phase(trial: TrialRow) -> bool:
+    """Say whether validation chose an epoch of, say, the probing that comes before fine-tuning."""
+    epoch = trial["best_epoch"]
+    return epoch is not None and epoch < sum(phase["epochs"] for phase in trial["phases"][:-1])
+
+
+def _earlier_phases(trial: TrialRow) -> str:
+    return ", ".join(phase["kind"].upper() for phase in trial["phases"][:-1])
+
+
+def _without(trial: TrialRow, metrics: tuple[str, ...]) -> str:
     missing = [metric for metric in metrics if trial[metric] is None]
     if missing == ["cost"] and trial["cost_units"] is not None:
         return NO_REFERENCE
+    of_metric = split_column(missing[0])
+    if of_metric is not None:
+        title = metrics_registry().describe(of_metric[0]).title or of_metric[0]
+        return f"no {clean(title)} in the record: made before it was measured, or not defined"
     return f"without a value for {' / '.join(metrics)}"
 
 
-def _reason(trial: Trial) -> str:
+def _reason(trial: TrialRow) -> str:
     if trial["status"] == Status.FAILED:
         lines = (trial["error"] or "no error recorded").strip().splitlines()
         return f"failed: {_shorten(lines[0])}"

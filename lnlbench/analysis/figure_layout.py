@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lnlbench.analysis.axes import resolve_axis
-from lnlbench.analysis.layout import listed
-from lnlbench.analysis.quantities import check_quantity, quantity
+from lnlbench.analysis.quantities import check_quantity, expand, family_of
+from lnlbench.analysis.table_layout import listed
 from lnlbench.errors import UsageError, suggest
 
 KINDS = ("scatter", "lines", "embedding")
@@ -77,10 +77,12 @@ class FigureLayout:
                 raise UsageError(
                     f"A figure of kind '{kind}' needs {key}.", f'Write {key} = "{example}", for example.'
                 )
-        y = tuple(check_quantity(name, "number 'y' of a figure:") for name in given["y"])
-        if len(y) > 1 and not all(quantity(name).accuracy for name in y):
+        y = tuple(name for given_name in given["y"] for name in expand(given_name))
+        y = tuple(check_quantity(name, "number 'y' of a figure:") for name in y)
+        if len(y) > 1 and family_of(y) is None:
             raise UsageError(
-                f"{' and '.join(y)} cannot share an axis of a figure.", "Only accuracies can; choose one y."
+                f"{' and '.join(y)} cannot share an axis of a figure.",
+                "Only those of one metric can, as best and last; choose one y.",
             )
         x = tuple(
             check_quantity(name, "number 'x' of a figure:")

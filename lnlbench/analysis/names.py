@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
-METHODS = {
-    "ce": "CE",
-    "gce": "GCE",
-    "elr": "ELR",
-    "elr_plus": "ELR+",
-    "dividemix": "DivideMix",
-    "unicon": "UNICON",
-    "turn": "TURN",
-}
-TUNINGS = {"fft": "FFT", "lp": "LP", "lp-fft": "LP-FFT"}
+from lnlbench.plugins.registry import Registry, backbones, datasets, methods, phase_kinds
+
 NOISES = {
     "symmetric": "Symm.",
     "asymmetric": "Asym.",
     "instance": "Inst.",
+    "human": "Human",
     "real": "Real noise",
     "none": "No noise",
 }
-DATASETS = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "clothing1m": "Clothing1M",
-    "webvision": "WebVision",
-    "webvision_mini": "WebVision (mini)",
+# What has titles: values of axes, and the parts of a tuning mode.
+TITLED: dict[str, Callable[[], Registry[Any]]] = {
+    "method": methods,
+    "dataset": datasets,
+    "backbone": backbones,
+    "kind": phase_kinds,
 }
-BACKBONES = {
-    "vit_b16": "ViT-B/16",
-    "convnext_t": "ConvNeXt-T",
-    "mae_vit_b": "MAE-ViT-B",
-    "msn_vit_b": "MSN-ViT-B",
-    "clip_vit_b": "CLIP-ViT-B",
-    "resnet50": "ResNet-50",
-    "vit_l16": "ViT-L/16",
-    "clip_vit_l14": "CLIP-ViT-L/14",
-    "preact_resnet18": "PreAct-ResNet-18",
-    "resnet34_cifar": "ResNet-34",
-    "efficientnet_lite0": "EfficientNet-Lite0",
-}
-# Values that have another name in print, by axis.
-VALUES = {"method": METHODS, "tuning": TUNINGS, "dataset": DATASETS, "backbone": BACKBONES}
 AXES = {
     "tuning": "Tuning",
     "method": "Method",
     "noise_label": "Noise",
     "dataset": "Dataset",
     "backbone": "Backbone",
-    "lp": "LP",
-    "fft": "FFT",
     "rate": "noise rate",
 }
 # Words within the name of a setting.
@@ -61,6 +39,8 @@ YES, NO = "✓", "–"
 def clean(text: object) -> str:
     """Return text on one line, without control, formatting or unassigned characters."""
     spaced = " ".join(str(text).split())
+    if spaced.isprintable():  # nearly always, and quickly known
+        return spaced
     return "".join(symbol for symbol in spaced if not unicodedata.category(symbol).startswith("C"))
 
 
@@ -75,7 +55,19 @@ def display(axis: str, value: object) -> str:
     if axis == "noise_label":
         kind, _, rate = text.partition("-")
         return f"{NOISES.get(kind, kind)} {rate}".rstrip() if kind in NOISES else text
-    return VALUES.get(axis, {}).get(text, text)
+    if axis == "tuning":
+        return "-".join(map(kind_title, text.split("-")))
+    return _title(axis, text) if axis in TITLED else text
+
+
+def _title(axis: str, name: str) -> str:
+    """What a plugin says that it is called; a stranger keeps its name."""
+    return clean(TITLED[axis]().describe(name).title) or name
+
+
+def kind_title(name: str) -> str:
+    """Return what tables call a kind of phase: its own title, or its name if it is not installed here."""
+    return _title("kind", name)
 
 
 def axis_label(axis: str) -> str:
@@ -83,13 +75,15 @@ def axis_label(axis: str) -> str:
     if axis in AXES:
         return AXES[axis]
     head, dot, name = clean(axis).partition(".")
+    title = kind_title(head)
     if not dot:
-        return head.replace("_", " ")
+        return title.replace("_", " ")
     name = SETTINGS.get(name, name.replace("_", " "))
-    return f"{AXES[head]} {name}" if head in AXES else name
+    return name if head == "params" else f"{title} {name}"
 
 
 def describe(axis: str, value: object) -> str:
     """Return a value with its axis where the value alone says nothing, as in ``τ = 0.6``."""
     text = display(axis, value)
-    return text if axis in VALUES or axis in ("noise_label", "noise") else f"{axis_label(axis)} = {text}"
+    alone = axis in TITLED or axis in ("tuning", "noise_label", "noise")
+    return text if alone else f"{axis_label(axis)} = {text}"

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from lnlbench._version import __version__
-from lnlbench.cli.echo import echo
+from lnlbench.basics.printable import check_characters, shorten
+from lnlbench.console.echo import echo
 from lnlbench.errors import ExitCode, LnlbenchError
-from lnlbench.printable import check_characters, shorten
 
 LONGEST_ERROR = 4000  # characters: a message quotes what it is about, however long that is
 
@@ -24,13 +24,18 @@ VERBS = {
     "status": ("status", "Show what is done, what failed and why."),
     "table": ("table", "Make the table of a grid from its records."),
     "plot": ("plot", "Draw the figure of a grid from its records."),
+    "rank": ("rank", "Rank methods across settings, with tests and intervals."),
+    "report": ("report", "Write a report: one HTML file."),
+    "audit": ("audit", "Find wrong labels in a data set."),
+    "predict": ("predict", "Predict images with a model that a run saved."),
     "verify": ("verify", "Compare results with the paper's."),
     "export": ("export", "Write all trials as CSV or Parquet."),
     "tune": ("tune", "Search hyperparameters for a backbone."),
     "list": ("list_", "List grids, methods, backbones, data sets or noise."),
-    "check": ("check", "Check that a method keeps the rules of the suite."),
-    "new": ("new", "Start a method of your own."),
+    "check": ("check", "Check that a method, backbone, data set or metric keeps the rules."),
+    "new": ("new", "Start a method, backbone or data set of your own."),
     "data": ("data", "Fetch or check a data set, or make a stand-in."),
+    "noise": ("noise", "Make, import, show or verify files of noisy labels."),
     "doctor": ("doctor", "Check the installation and this machine."),
 }
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lnlbench.cli.echo import echo
-from lnlbench.cli.options import data_option
+from lnlbench.console.echo import echo
+from lnlbench.console.options import data_option
 from lnlbench.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from lnlbench.data.dataset import Dataset
     from lnlbench.data.source import DatasetSource
 
 _SAMPLE = 2000
@@ -32,6 +33,7 @@ def fetch(name: str, data: Path | None) -> None:
     source, path = _source(name)
     if source.missing(path, data) is None:
         echo(f"'{name}' is there already. Check it with: lnlbench data check {name}")
+        _say_human_labels(source, data)
         return
     if source.by_hand is not None:
         raise DataError(f"'{name}' cannot be downloaded by a program.", source.by_hand)
@@ -48,6 +50,14 @@ def fetch(name: str, data: Path | None) -> None:
     if missing is not None:
         raise DataError(f"The download of '{name}' is incomplete. {missing}")
     echo(f"'{name}' is in {data}. Check it with: lnlbench data check {name} --data {data}")
+    _say_human_labels(source, data)
+
+
+def _say_human_labels(source: DatasetSource, data: Path | None) -> None:
+    """Say where the labels are that people gave, unless they are there: no program may pass them on."""
+    human = source.human
+    if human is not None and not (data is not None and (data / human.file).is_file()):
+        echo(f"For noise {', '.join(human.names)}: {human.advice}")
 
 
 @command.command("make-standin")
@@ -118,17 +128,29 @@ def _describe(
     source: DatasetSource, name: str, root: Path | None, sample: int | None, workers: int
 ) -> dict[str, Any]:
     """Load a data set, and return all that can be said about it as a JSON value."""
-    from lnlbench.data.inspection import compare_counts, describe, try_images
-    from lnlbench.data.loader import Workers
+    from lnlbench.inputs.inspection import compare_counts, describe, try_images
+    from lnlbench.inputs.loader import Workers
     from lnlbench.spec import DatasetSpec
 
     dataset = source.load(DatasetSpec(name), root)
     tried = try_images(dataset, sample, Workers(workers))
     return describe(dataset) | {
         "warnings": compare_counts(dataset, source.official),
+        "human_labels": _human_labels(source, dataset, root),
         "decoded": {part: {"decoded": item.decoded, "of": item.total} for part, item in tried.items()},
         "problems": [problem for item in tried.values() for problem in item.problems],
     }
+
+
+def _human_labels(source: DatasetSource, dataset: Dataset, root: Path | None) -> list[str]:
+    from dataclasses import replace
+
+    from lnlbench.noise.human import describe_human_labels
+
+    if source.human is None:
+        return []
+    human = replace(source.human, folder=root)
+    return describe_human_labels(human, dataset.train.labels, len(dataset.classes))
 
 
 def _show(description: dict[str, Any], limit: int) -> None:
@@ -139,9 +161,13 @@ def _show(description: dict[str, Any], limit: int) -> None:
         for part, sizes in description["splits"].items():
             per_class = f"{sizes['smallest_class']} to {sizes['largest_class']} of a class"
             echo(f"  {part:<10}  {sizes['samples']} samples, {per_class}")
+            if sizes.get("verified"):
+                share = f"{sizes['wrong']:,} of {sizes['verified']:,} labels whose truth is known are wrong"
+                echo(f"  {'':<10}  {share} ({sizes['wrong'] / sizes['verified']:.2%})")
         echo(f"  fingerprint {description['fingerprint']}")
         for part, item in description["decoded"].items():
             echo(f"  {part:<10}  {item['decoded']:,} of {item['of']:,} images decoded")
+        _list(f"  {line}" for line in description["human_labels"])
         if description["standin"]:
             echo("This is a stand-in: it has the layout of the data set, and images of its own.")
         else:
@@ -170,7 +196,7 @@ def _sample_size(text: str) -> int | None:
 
 def _source(name: str) -> tuple[DatasetSource, str | None]:
     """Return the source of a data set, and the path that its name holds."""
-    from lnlbench import registry
+    from lnlbench.plugins import registry
     from lnlbench.spec import split_reference
 
     scheme, path = split_reference(name)

@@ -7,62 +7,77 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lnlbench.cli.options import (
+from lnlbench.console.echo import echo
+from lnlbench.console.options import (
+    grid_name,
     grid_option,
-    out_option,
-    resolve_out,
+    outs_option,
+    plugin_option,
+    read_outs,
     save_bytes,
-    warn_damaged,
     where_option,
 )
 from lnlbench.errors import UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from lnlbench.records.folders import Results
 
 
 @click.command("export")
-@out_option
+@outs_option
 @grid_option
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
 @where_option
+@plugin_option
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Write a folder to publish: records, plans, table, ranking, report, and where they come from.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="File to write [default: the terminal].")
 def command(
-    out: Path | None, grid: str | None, form: str, conditions: tuple[str, ...], output: Path | None
+    outs: tuple[Path, ...],
+    grid: str | None,
+    form: str,
+    conditions: tuple[str, ...],
+    plugins: tuple[str, ...],
+    bundle: Path | None,
+    output: Path | None,
 ) -> None:
-    """Write all trials, planned and done, as one table with a row per trial."""
-    from lnlbench.analysis.frame import build_frame
-    from lnlbench.filters import filter_frame, parse_where
-    from lnlbench.store import Store
+    """Write all trials, planned and done, as one table with a row per trial; or a folder to publish."""
+    from lnlbench.analysis.tables.trials_csv import trials_csv
+    from lnlbench.plugins import registry
+    from lnlbench.records.filters import filter_frame, parse_where
+    from lnlbench.records.staleness import installed, specs_of
 
-    if form == "parquet" and output is None:
+    if form == "parquet" and output is None and bundle is None:
         raise UsageError("Parquet is a binary format and cannot go to the terminal.", "Add --output FILE.")
+    for plugin in plugins:
+        registry.add_plugin(plugin)
     where = parse_where(conditions)
-    store = Store.open(resolve_out(out, grid))
-    records, damaged = store.read_all()
-    warn_damaged(damaged + store.damaged_plans())
-    frame = build_frame(store.plans(), records)
+    results = read_outs(outs, grid)
+    if bundle is not None:
+        _write_bundle(bundle, results, grid_name(grid) if grid else None, where)
+        return
+    frame = results.frame(installed(specs_of(results.entries)))
     chosen = filter_frame(frame, where) if where else frame
     if output is None:
-        click.echo(_csv(chosen), nl=False)
+        click.echo(trials_csv(chosen), nl=False)
     elif form == "csv":
-        save_bytes(output, _csv(chosen).encode())
+        save_bytes(output, trials_csv(chosen).encode())
     else:
         save_bytes(output, chosen.to_parquet(index=False))
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    """Return a frame as CSV whose texts neither terminals nor spreadsheets take for commands.
+def _write_bundle(folder: Path, results: Results, grid: str | None, where: dict[str, list[str]]) -> None:
+    from lnlbench.publishing.bundle import write_bundle
+    from lnlbench.records.filters import filter_frame
 
-    Numbers are as they are, and so is all text that lnlbench writes itself; Parquet holds every
-    text unchanged.
-    """
-    from lnlbench.analysis.frame import SCHEMA
-    from lnlbench.analysis.render_csv import defuse
-    from lnlbench.printable import printable
-
-    safe = frame.copy()
-    for name, kind in SCHEMA.items():
-        if kind == "string":
-            safe[name] = frame[name].map(lambda text: defuse(printable(text)), na_action="ignore")
-    return safe.to_csv(index=False)
+    grids = results.choose(grid)
+    frame = results.frame()
+    chosen = filter_frame(frame[frame["grid"].isin(grids)], where)
+    for text in write_bundle(folder, results, grids, chosen):
+        echo(f"Warning: {text}", err=True)
+    echo(
+        f"The results are in {folder}. Write its README.md, and check it: lnlbench verify --results {folder}"
+    )

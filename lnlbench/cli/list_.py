@@ -6,14 +6,17 @@ broken plugin is in it.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import click
 
-from lnlbench.cli.echo import echo
-from lnlbench.entries import Entry
+from lnlbench.basics.columns import columns
+from lnlbench.basics.printable import printable
+from lnlbench.console.echo import echo
+from lnlbench.plugins.find import Plugin
 
 
 class Item(TypedDict):
@@ -22,12 +25,17 @@ class Item(TypedDict):
     name: str
     summary: str
     origin: str
+    title: NotRequired[str]
+    paper: NotRequired[str]
+    licence: NotRequired[str]
+    homepage: NotRequired[str]
 
 
 NOISE = {
     "symmetric": "a share of the samples gets a uniformly random label: symmetric-0.6",
     "asymmetric": "labels flip to a similar class: asymmetric-0.4",
     "instance": "labels flip depending on the input: instance-0.4",
+    "human": "labels that people gave: human-worse (cifar10), human-noisy (cifar100)",
     "real": "labels as the data set has them",
     "none": "true labels",
     "file": "labels of a noise file: file:PATH",
@@ -35,78 +43,84 @@ NOISE = {
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["grids", "methods", "backbones", "datasets", "noise"]))
+@click.argument(
+    "what",
+    type=click.Choice(["grids", "methods", "backbones", "datasets", "metrics", "noise", "phase-kinds"]),
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output."
 )
 def command(what: str, form: str) -> None:
-    """List grids, methods, backbones, datasets or noise types, and where they come from."""
+    """List what there is of one kind (methods, data sets, metrics, …), and where it comes from."""
     items = _lists()[what]()
     if form == "json":
         import json
 
         echo(json.dumps(items, indent=2, ensure_ascii=False))
-    elif sys.stdout.isatty():
-        _print_table(items)
-    else:
-        widths = [max((len(item[key]) for item in items), default=0) for key in ("name", "origin")]
-        for item in items:
-            line = f"{item['name']:<{widths[0]}}  {item['origin']:<{widths[1]}}  {item['summary']}"
-            echo(line.rstrip())
+        return
+    terminal = sys.stdout.isatty()
+    rows = [("Name", "Origin", "Summary")] if terminal else []  # without it, every line is an item
+    rows += [(item["name"], item["origin"], _sentence(item)) for item in items]
+    width = shutil.get_terminal_size().columns if terminal else None
+    for line in columns([[*map(printable, row)] for row in rows], width=width):
+        echo(line)
 
 
 def _lists() -> dict[str, Callable[[], list[Item]]]:
-    from lnlbench import registry
+    from lnlbench.plugins import registry
 
     return {
         "grids": lambda: _items(registry.grids(), _describe_grid),
         "methods": lambda: _items(registry.methods().entries(), _describe_plugin),
         "backbones": lambda: _items(registry.backbones().entries(), _describe_plugin),
         "datasets": lambda: _items(registry.datasets().entries(), _describe_plugin),
+        "phase-kinds": lambda: _items(registry.phase_kinds().entries(), _describe_plugin),
+        "metrics": lambda: _items(registry.metrics().entries(), _describe_plugin),
         "noise": lambda: [Item(name=name, summary=text, origin="lnlbench") for name, text in NOISE.items()],
     }
 
 
-def _items(entries: tuple[Entry, ...], describe: Callable[[Entry], str]) -> list[Item]:
-    from lnlbench.entries import collisions
+def _items(plugins: tuple[Plugin, ...], describe: Callable[[Plugin], Item]) -> list[Item]:
+    from lnlbench.plugins.find import collisions
 
-    clashing = collisions(entries)
-    items: list[Item] = []
-    for entry in entries:
-        note = "ambiguous: more than one plugin has this name; " if entry.name in clashing else ""
-        items.append(Item(name=entry.name, summary=note + describe(entry), origin=entry.origin))
+    items = [describe(plugin) for plugin in plugins]
+    clashing = collisions(plugins)
+    for item in items:
+        if item["name"] in clashing:
+            item["summary"] = f"ambiguous: more than one plugin has this name; {item['summary']}"
     return items
 
 
-def _describe_plugin(entry: Entry) -> str:
-    from lnlbench.entries import summary
+def _sentence(item: Item) -> str:
+    """The summary, with what to cite and the licence where the plugin says so."""
+    known = "; ".join(filter(None, (item.get("paper"), item.get("licence"))))
+    return f"{item['summary']} [{known}]" if known else item["summary"]
 
-    return summary(entry)
+
+def _describe_plugin(plugin: Plugin) -> Item:
+    from lnlbench.plugins.describe import describe
+
+    said = describe(plugin)
+    return Item(
+        name=plugin.name,
+        summary=said.summary,
+        origin=plugin.origin,
+        title=said.title or plugin.name,
+        paper=said.paper,
+        licence=said.licence,
+        homepage=said.homepage,
+    )
 
 
-def _describe_grid(entry: Entry) -> str:
+def _describe_grid(entry: Plugin) -> Item:
     from lnlbench.errors import GridError
-    from lnlbench.grid_file import read_grid
+    from lnlbench.grids.grid_file import read_grid
 
     assert entry.path is not None  # a grid is a file
     try:
         grid = read_grid(entry.path)
     except GridError as error:
-        return f"cannot be read: {error.message}"
-    return f"{grid.title} ({grid.size} trials)"
-
-
-def _print_table(items: list[Item]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from lnlbench.printable import printable
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("Name", "Origin", "Summary"):
-        table.add_column(title)
-    for item in items:  # as Text: names and docstrings are not markup
-        name, origin, summary = (printable(text) for text in (item["name"], item["origin"], item["summary"]))
-        table.add_row(Text(name, style="cyan"), Text(origin), Text(summary))
-    Console().print(table)
+        summary = f"cannot be read: {error.message}"
+    else:
+        summary = f"{grid.title} ({grid.size} trials)"
+    return Item(name=entry.name, summary=summary, origin=entry.origin)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from lnlbench.cli.echo import echo
-from lnlbench.cli.options import (
+from lnlbench.console.echo import echo
+from lnlbench.console.options import (
     grid_name,
     grid_option,
     out_option,
+    plugin_option,
+    read_outs,
     resolve_out,
     save_bytes,
-    warn_damaged,
     where_option,
 )
 from lnlbench.errors import ExitCode, UsageError
@@ -26,6 +27,13 @@ _WIDTH = 100
 @out_option
 @grid_option
 @where_option
+@plugin_option
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="Number along y: last, a metric (balanced: its best and last; balanced_last) or any numeric column "
+    "of lnlbench export [default: the grid's].",
+)
 @click.option(
     "--to",
     "target",
@@ -38,6 +46,8 @@ def command(
     out: Path | None,
     grid: str | None,
     conditions: tuple[str, ...],
+    plugins: tuple[str, ...],
+    metric: str | None,
     target: Path | None,
 ) -> None:
     """Draw the figure of a grid, as the section [figure] of its file says.
@@ -45,17 +55,17 @@ def command(
     Prints the caption. Exits with 1 if planned trials are missing in it, with 5 if no trial is
     selected.
     """
-    from lnlbench.analysis.figure_page import FORMATS, save_figure
-    from lnlbench.analysis.figures import make_figure
-    from lnlbench.analysis.frame import build_frame
-    from lnlbench.cli.table import choose_grid
-    from lnlbench.filters import filter_frame, parse_where
-    from lnlbench.store import Store
+    from lnlbench.analysis.caption import title_of
+    from lnlbench.analysis.figures.figure_page import FORMATS, save_figure
+    from lnlbench.analysis.figures.figures import make_figure
+    from lnlbench.plugins import registry
+    from lnlbench.records.filters import filter_frame, parse_where
 
+    for plugin in plugins:
+        registry.add_plugin(plugin)
     where = parse_where(conditions)
-    store = Store.open(resolve_out(out, grid))
-    plans = store.plans()
-    name = choose_grid(plans, grid_name(grid) if grid else None, store.root)
+    results = read_outs((resolve_out(out, grid),), grid)
+    (name,) = results.choose(grid_name(grid) if grid else None)
     target = target or Path(f"{name or 'figure'}.pdf")
     form = target.suffix.removeprefix(".").lower()
     if form not in FORMATS:
@@ -63,19 +73,24 @@ def command(
             f"'{target}' does not say in which format to draw.",
             f"Give it one of the endings {', '.join(f'.{known}' for known in FORMATS)}.",
         )
-    plan = plans.get(name, {})
+    plan = results.plans.get(name, {})
     if not plan.get("figure"):
         raise UsageError(
-            f"The grid '{name}' in '{store.root}' has no figure." if name else "Without a plan, no figure.",
+            f"The grid '{name}' in '{results.stores[0].root}' has no figure."
+            if name
+            else "Without a plan, no figure.",
             "Write a section [figure] into the grid and run it again, which keeps what is done; "
             "or see lnlbench table.",
         )
-    records, damaged = store.read_all()
-    warn_damaged(damaged + store.damaged_plans())
-    frame = build_frame(plans, records)
+    frame = results.frame()
     chosen = filter_frame(frame[frame["grid"] == name], where)
-    layout = {"caption": plan.get("title", "")} | dict(plan["figure"])
-    embeddings = {record.trial_id: record.embedding for record in records if record.embedding}
+    layout = dict(plan["figure"])
+    layout["caption"] = title_of(plan, layout)
+    if metric is not None:
+        layout["y"] = [part.strip() for part in metric.split("/")]
+    embeddings = {}
+    if layout.get("kind") == "embedding":
+        embeddings = {record.trial_id: record.embedding for record in results.read() if record.embedding}
     figure, story = make_figure(chosen, layout, embeddings)
     save_bytes(target, save_figure(figure, form, str(layout["caption"]) or name, story))
     echo("\n".join(textwrap.wrap(" ".join(story.caption), _WIDTH, break_on_hyphens=False)))

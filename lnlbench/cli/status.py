@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lnlbench._version import __version__
-from lnlbench.cli.echo import echo
-from lnlbench.cli.options import grid_name, grid_option, out_option, resolve_out
+from lnlbench.basics.allocator import patient_collector
+from lnlbench.basics.columns import columns
+from lnlbench.console.echo import echo
+from lnlbench.console.options import grid_name, grid_option, out_option, resolve_out
 
 if TYPE_CHECKING:
-    from lnlbench.store import Store
+    from lnlbench.records.store import Store
 
 _STATUSES = ("done", "failed", "skipped", "pending")
 
@@ -26,7 +27,7 @@ _STATUSES = ("done", "failed", "skipped", "pending")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(out: Path | None, grid: str | None, form: str) -> None:
     """Show what is done, what failed and why, and what to do next."""
-    from lnlbench.store import Store
+    from lnlbench.records.store import Store
 
     folder = resolve_out(out, grid)
     # With --out, --grid means one of the grids in it; alone, it only means the folder.
@@ -37,6 +38,7 @@ def command(out: Path | None, grid: str | None, form: str) -> None:
         _print(report)
 
 
+@patient_collector()
 def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
     """Return the state of an output folder as a JSON value.
 
@@ -53,27 +55,26 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         ``failures``, ``skipped`` and ``stale``: trials with their reason; ``damaged``: files
         with theirs; ``next``: the command that takes things further.
     """
-    from lnlbench.analysis.stale import staleness
     from lnlbench.errors import UsageError, suggest
+    from lnlbench.records.staleness import installed, specs_of, staleness
     from lnlbench.spec import TrialSpec
 
     plans = store.plans()
     if grid is not None and grid not in plans:
         raise UsageError(f"There is no grid '{grid}' in '{store.root}'.", suggest(grid, plans))
-    records, damaged = store.read_all()
-    by_id = {record.trial_id: record for record in records}
+    entries, damaged = store.look()
+    by_id = {entry.trial_id: entry for entry in entries}
     chosen = plans if grid is None else {grid: plans[grid]}
     trials: list[tuple[str, str, str | None]] = []
-    names = {record.trial_id: record.spec.describe() for record in records}
+    specs: dict[str, Mapping[str, Any]] = {}
     for name, plan in chosen.items():
         for trial in plan["trials"]:
             trials.append((name, trial["trial_id"], trial.get("skip")))
-            names.setdefault(trial["trial_id"], TrialSpec.from_dict(trial["spec"]).describe())
+            specs[trial["trial_id"]] = trial["spec"]
     if grid is None:
-        planned = {trial_id for _, trial_id, _ in trials}
-        trials += [("", trial_id, None) for trial_id in by_id if trial_id not in planned]
+        trials += [("", trial_id, None) for trial_id in by_id if trial_id not in specs]
 
-    stale = staleness(records, __version__)
+    stale = staleness(entries, installed(specs_of(entries)))
     report: dict[str, Any] = {
         "out": str(store.root),
         "grids": {name: dict.fromkeys(_STATUSES, 0) for name in chosen},
@@ -85,17 +86,19 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         ],
     }
     for name, trial_id, skip in trials:
-        record = by_id.get(trial_id)
-        status = str(record.status) if record else "skipped" if skip else "pending"
+        found = by_id.get(trial_id)
+        status = str(found.status) if found else "skipped" if skip else "pending"
         report["grids"].setdefault(name, dict.fromkeys(_STATUSES, 0))[status] += 1
-        entry = {"grid": name, "trial_id": trial_id, "trial": names[trial_id]}
-        if record and record.error:
-            message = str(record.error["message"]).strip().splitlines() or [""]
-            report["failures"].append(entry | {"reason": f"{record.error['type']}: {message[0]}"})
-        elif status == "skipped":
-            report["skipped"].append(entry | {"reason": skip})
-        if trial_id in stale:
-            report["stale"].append(entry | {"reason": stale[trial_id]})
+        reasons = {
+            "failures": found.error if found else None,
+            "skipped": skip if status == "skipped" else None,
+            "stale": stale.get(trial_id),
+        }
+        for kind, reason in reasons.items():
+            if reason is not None:
+                spec = found.spec if found else TrialSpec.from_dict(specs[trial_id])
+                entry = {"grid": name, "trial_id": trial_id, "trial": spec.describe()}
+                report[kind].append(entry | {"reason": reason})
     return report | {"next": _next_command(report, plans)}
 
 
@@ -118,38 +121,32 @@ def _run_command(plan: Mapping[str, Any], out: str) -> str:
     """The command that made a plan, with what it changed in the grid."""
     if "command" in plan.get("source", {}):  # a search, which says itself how it goes on
         return str(plan["source"]["command"])
-    command = f"lnlbench run --grid {shlex.quote(plan['grid'])}"
-    for override in plan.get("source", {}).get("overrides", []):
+    source = plan.get("source", {})
+    # A grid that was given by its path is known by no other name.
+    command = f"lnlbench run --grid {shlex.quote(source.get('grid', plan['grid']))}"
+    for plugin in source.get("plugins", []):
+        command += f" --plugin {shlex.quote(plugin)}"
+    for override in source.get("overrides", []):
         option, _, value = override.partition(" ")
         command += f" {option} {shlex.quote(value)}"
     return f"{command} --out {out}"
 
 
 def _print(report: dict[str, Any]) -> None:
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from lnlbench.analysis.names import clean
-    from lnlbench.printable import printable
 
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    counts = Table("grid", box=None, pad_edge=False)
-    for status in _STATUSES:
-        counts.add_column(status, justify="right")
+    rows = [["grid", *_STATUSES]]
     for grid, numbers in report["grids"].items():
-        name = clean(grid) or "(in no plan)"
-        counts.add_row(Text(name), *(str(numbers[status]) for status in _STATUSES))
-    console.print(counts)
+        rows.append([clean(grid) or "(in no plan)", *(str(numbers[status]) for status in _STATUSES)])
+    for line in columns(rows, right=range(1, len(rows[0]))):
+        echo(line)
     for title, key in (("Failed", "failures"), ("Skipped", "skipped"), ("Stale", "stale")):
         if report[key]:
-            console.print(f"\n{title}:")
+            echo(f"\n{title}:")
         for entry in report[key]:
-            console.print(f"  {entry['trial_id']}  {clean(entry['trial'])}: {clean(entry['reason'])}")
+            echo(f"  {entry['trial_id']}  {clean(entry['trial'])}: {clean(entry['reason'])}")
     if report["damaged"]:
-        console.print("\nDamaged (the next run moves these aside and repeats the trials):")
+        echo("\nDamaged (the next run moves these aside and repeats the trials):")
     for entry in report["damaged"]:
-        console.print(f"  {clean(entry['path'])}: {clean(entry['reason'])}")
-    console.print(f"\nNext: {printable(report['next'])}")
+        echo(f"  {clean(entry['path'])}: {clean(entry['reason'])}")
+    echo(f"\nNext: {report['next']}")

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lnlbench.cli.echo import echo
-from lnlbench.cli.options import (
+from lnlbench.basics.allocator import patient_collector
+from lnlbench.console.echo import echo
+from lnlbench.console.options import (
     grid_name,
     grid_option,
-    out_option,
-    resolve_out,
+    outs_option,
+    plugin_option,
+    read_outs,
     save_bytes,
-    warn_damaged,
-    warn_stale_version,
+    warn_stale,
     where_option,
 )
-from lnlbench.errors import ExitCode, UsageError, suggest
+from lnlbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from lnlbench.store import Store
-
-_METRICS = ["best/last", "best", "last", "oracle"]
+    from lnlbench.records.folders import Results
 
 
 @click.command("table")
-@out_option
+@outs_option
 @grid_option
 @click.option(
     "--format",
@@ -38,31 +37,50 @@ _METRICS = ["best/last", "best", "last", "oracle"]
     show_default=True,
 )
 @where_option
-@click.option("--metric", type=click.Choice(_METRICS), help="Accuracy to show [default: the grid's].")
+@plugin_option
+@click.option(
+    "--metric",
+    metavar="NAME[/NAME]",
+    help="Number to show: last, best/last, oracle, label_wave, a metric (balanced: its best / last; "
+    "balanced_last) or any numeric column of lnlbench export [default: the grid's].",
+)
+@click.option(
+    "--caption",
+    type=click.Choice(["full", "short", "none"]),
+    default="full",
+    show_default=True,
+    help="How much stands below the table; notes that cells refer to always do.",
+)
 @click.option("--standalone", is_flag=True, help="A LaTeX or HTML document of its own, not a part of one.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file, not to the terminal.")
 @click.pass_context
 def command(
     context: click.Context,
-    out: Path | None,
+    outs: tuple[Path, ...],
     grid: str | None,
     form: str,
     conditions: tuple[str, ...],
+    plugins: tuple[str, ...],
     metric: str | None,
+    caption: str,
     standalone: bool,
     output: Path | None,
 ) -> None:
     """Show the results of a grid as a table.
 
+    Several folders are one table, in the layout of the first one's grid.
+
     Exits with 1 if planned trials are missing in it, with 5 if no trial is selected.
     """
-    from lnlbench.filters import parse_where
-    from lnlbench.store import Store
+    from lnlbench.plugins import registry
+    from lnlbench.records.filters import parse_where
 
+    for plugin in plugins:
+        registry.add_plugin(plugin)
     where = parse_where(conditions)
-    store = Store.open(resolve_out(out, grid))
-    name = choose_grid(store.plans(), grid_name(grid) if grid else None, store.root)
-    text, complete = make_table(store, name, where, form, metric, standalone=standalone)
+    results = read_outs(outs, grid)
+    names = results.choose(grid_name(grid) if grid else None)
+    text, complete = make_table(results, names, where, form, metric, standalone=standalone, caption=caption)
     if output is None:
         echo(text, nl=False)
     else:
@@ -71,42 +89,38 @@ def command(
         context.exit(ExitCode.INCOMPLETE)
 
 
+@patient_collector()
 def make_table(
-    store: Store,
-    grid: str,
+    results: Results,
+    grids: Sequence[str],
     where: Mapping[str, list[str]] | None = None,
     form: str = "text",
     metric: str | None = None,
     standalone: bool = False,
+    warn: bool = True,
+    caption: str = "full",
 ) -> tuple[str, bool]:
-    """Return the table of a grid, and whether all of its planned cells are there."""
-    from lnlbench.analysis.frame import build_frame
-    from lnlbench.analysis.render import render, render_document
-    from lnlbench.analysis.tables import build_table
-    from lnlbench.filters import filter_frame
+    """Return the table of a grid, or of several as one, and whether all of its planned cells are there.
 
-    plans = store.plans()
-    records, damaged = store.read_all()
-    warn_damaged(damaged + store.damaged_plans())
-    warn_stale_version(records)
-    frame = build_frame(plans, records)
-    chosen = filter_frame(frame[frame["grid"] == grid], where or {})
-    plan = plans.get(grid, {})
-    layout: dict[str, Any] = {"caption": plan.get("title", "")} | dict(plan.get("table") or {})
-    table = build_table(chosen, layout | ({"metric": metric} if metric else {}))
+    It depends on the records alone; how they compare with what is installed is said on standard
+    error, unless ``warn`` is off.
+    """
+    from lnlbench.analysis.caption import title_of
+    from lnlbench.analysis.tables.render import render, render_document
+    from lnlbench.analysis.tables.tables import build_table
+    from lnlbench.records.filters import filter_frame
+    from lnlbench.records.staleness import installed, specs_of, staleness
+
+    frame = results.frame()
+    chosen = filter_frame(frame[frame["grid"].isin(grids)], where or {})
+    if warn:
+        reasons = staleness(results.entries, installed(specs_of(results.entries)))
+        shown = set(chosen["trial_id"])
+        warn_stale({trial_id: reason for trial_id, reason in reasons.items() if trial_id in shown})
+    plan = results.plan(grids)
+    layout: dict[str, Any] = dict(plan.get("table") or {})
+    layout["caption"] = title_of(plan, layout)
+    table = build_table(chosen, layout | ({"metric": metric} if metric else {}), plan, caption)
     if standalone:
-        return render_document(table, form, str(layout["caption"]) or grid), table.complete
+        return render_document(table, form, str(layout["caption"]) or ", ".join(grids)), table.complete
     return render(table, form), table.complete
-
-
-def choose_grid(plans: Mapping[str, Any], grid: str | None, root: Path) -> str:
-    """Return the grid to show; "" for a folder of records without a plan."""
-    if grid is not None:
-        if grid not in plans:
-            raise UsageError(f"There is no grid '{grid}' in '{root}'.", suggest(grid, plans))
-        return grid
-    if len(plans) > 1:
-        raise UsageError(
-            f"'{root}' holds several grids: {', '.join(sorted(plans))}.", "Choose one with --grid."
-        )
-    return next(iter(plans), "")

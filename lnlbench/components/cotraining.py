@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from lnlbench.api import Batch, Method, Passes, Phase, Skip, Task, functional
+from lnlbench.api import (
+    Batch,
+    Method,
+    Passes,
+    Phase,
+    PhaseSpec,
+    Skip,
+    Task,
+    TrialSpec,
+    UsageError,
+    functional,
+    has_images,
+)
 from lnlbench.components.mixing import Mixup
 from lnlbench.components.ramp import linear_ramp
 from lnlbench.components.soft_labels import (
@@ -25,8 +35,7 @@ from lnlbench.components.soft_labels import (
     soft_cross_entropy,
     uniform_prior_divergence,
 )
-from lnlbench.errors import UsageError
-from lnlbench.spec import PhaseSpec, TrialSpec, split_reference
+from lnlbench.models.transport import to_device
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class CoTrainingParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class LabelSplit:
     """What one network trains on for an epoch.
 
     Attributes
@@ -88,7 +97,8 @@ class CoTraining(Method, ABC):
     the epochs of the first phase, rounded up. The ramp takes ``ramp`` epochs, or as many as
     are left in the phase in which the warm-up ends, if they are fewer. Batches of one sample
     pass through a network with both views together, because batch normalisation has no
-    variance of one row.
+    variance of one row. On CIFAR their weak views are random crops and flips; here they are those of
+    the data set's recipe, and ``dataset_options.recipe = "crop-flip"`` has theirs.
 
     Attributes
     ----------
@@ -106,7 +116,7 @@ class CoTraining(Method, ABC):
     @classmethod
     def supports(cls, spec: TrialSpec) -> Skip | None:
         """Decline data sets of features, which cannot be augmented."""
-        if split_reference(spec.dataset.name)[0] == "features":
+        if not has_images(spec):
             return Skip("needs augmented views, and a data set of features has none")
         return None
 
@@ -191,7 +201,7 @@ class CoTraining(Method, ABC):
                 loss = loss + negative_entropy(logits)
             phase.step(self.optimizers[number], loss)
 
-    def train_network(self, phase: Phase, number: int, split: Split) -> None:
+    def train_network(self, phase: Phase, number: int, split: LabelSplit) -> None:
         """Train a network for an epoch: as many steps as there are labelled batches.
 
         Unlabelled batches are drawn for as long as there are labelled ones, in a new order
@@ -243,7 +253,7 @@ class CoTraining(Method, ABC):
         labelled : Batch
         unlabelled : Batch or None
         weight : torch.Tensor, ``[N]``
-            Of each sample's label; see :class:`Split`.
+            Of each sample's label; see :class:`LabelSplit`.
         position : float
             In epochs since the start of training.
         """
@@ -261,7 +271,7 @@ class CoTraining(Method, ABC):
             if len(labelled) == 1:
                 phase.count("labelled_batch_of_one")
             own = mean_prediction(network, labelled.weak)
-            trust = weight[labelled.index].to(own)[:, None]
+            trust = to_device(weight[labelled.index], own.device).to(own)[:, None]
             given = functional.one_hot(labelled.labels, phase.classes).to(own)
             refined = sharpen(trust * given + (1.0 - trust) * own, temperature)
         for batch, target in ((labelled, refined), (unlabelled, guess)):
@@ -290,25 +300,3 @@ class CoTraining(Method, ABC):
         assert self.ramp is not None
         weight: float = self.params.lam_u * linear_ramp(position - self.warmup, self.ramp)
         return weight
-
-    # State
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return both networks and optimisers, and where in the schedule training stands."""
-        return {
-            "networks": [network.state_dict() for network in self.networks],
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "warmup": self.warmup,
-            "ramp": self.ramp,
-            "epochs_done": self.epochs_done,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
-        for network, saved in zip(self.networks, state["networks"], strict=True):
-            network.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.warmup = state["warmup"]
-        self.ramp = state["ramp"]
-        self.epochs_done = state["epochs_done"]

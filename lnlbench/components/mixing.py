@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lnlbench.models.transport import to_device
+
 
 @dataclass(frozen=True, slots=True)
 class Mixup:
@@ -46,5 +48,5 @@ class Mixup:
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Return λ' · values + (1 − λ') · values[partners], for ``values`` of shape ``[B, …]``."""
-        partners = values[self.partners.to(values.device)]
+        partners = values[to_device(self.partners, values.device)]
         return self.coefficient * values + (1.0 - self.coefficient) * partners

@@ -1,4 +1,4 @@
-"""UNICON's selection: divergence from the label, its cut-off, and equal shares of all classes."""
+"""Selections: UNICON's divergence, cut-off and equal shares, and some of every class for any other."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import math
 
 import torch
 
+from lnlbench.api import Network, Phase
+
+
+def label_probabilities(phase: Phase, network: Network) -> torch.Tensor:
+    """Return the probability that a network gives each sample's label, float64 ``[N]``, on the CPU."""
+    return phase.reduce(
+        network, lambda logits, batch: logits.double().softmax(1).gather(1, batch.labels[:, None]).squeeze(1)
+    ).cpu()
+
 
 def label_divergence(p_label: torch.Tensor) -> torch.Tensor:
     """Return the Jensen–Shannon divergence between predictions and one-hot labels, in nats.
 
     Only the probability of the label matters: with p = p_y it is
     ½[(1 − p) ln 2 + p ln(2p/(1 + p))] + ½ ln(2/(1 + p)) (Karim et al. 2022, equation 3,
-    summed over the classes).
+    summed over the classes). In float64, whatever the network's precision: in float32 all p below
+    about 1e-7, common for wrong labels of a confident network, would tie at ln 2.
 
     Parameters
     ----------
@@ -76,3 +86,32 @@ def lowest_of_each_class(
         short += len(members) < quota
         selected[members[divergence[members].argsort(stable=True)[:quota]]] = True
     return selected, short
+
+
+def with_every_class(clean: torch.Tensor, score: torch.Tensor, phase: Phase, least: int = 0) -> torch.Tensor:
+    """Return the clean samples, and some of every class that would have none, bool ``[N]``.
+
+    Such a class gets its best scores, as many as the smallest other class has kept. If nothing is clean,
+    everything is returned. The events ``class_without_kept_samples`` and ``nothing_kept`` count both.
+
+    Parameters
+    ----------
+    clean : torch.Tensor, bool ``[N]``
+    score : torch.Tensor, float ``[N]``
+        Higher for cleaner samples of a class.
+    phase : Phase
+    least : int
+        How many an empty class gets at least, if it has them. Default 0.
+    """
+    if not clean.any():
+        phase.count("nothing_kept")
+        return torch.ones_like(clean)
+    given = phase.labels.bincount(minlength=phase.classes)
+    left = phase.labels[clean].bincount(minlength=phase.classes)
+    quota = max(int(left[left > 0].min()), least)
+    selected = clean.clone()
+    for label in ((left == 0) & (given > 0)).nonzero().flatten():
+        phase.count("class_without_kept_samples")
+        members = (phase.labels == label).nonzero().flatten()
+        selected[members[score[members].argsort(descending=True, stable=True)[:quota]]] = True
+    return selected

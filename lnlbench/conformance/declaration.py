@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 
 from lnlbench.api import Method, Skip
-from lnlbench.conformance.problem import DATASET, trial_spec
+from lnlbench.conformance.kit_problem import DATASET, trial_spec
 from lnlbench.conformance.rules import NotApplicable, Rule, Verdict, rule
 from lnlbench.errors import LnlbenchError
+from lnlbench.grids.tuning import TUNING_MODES
 from lnlbench.spec import MethodSpec, NoiseSpec, TrialSpec
-from lnlbench.tuning import TUNING_MODES
 
 # Noise that a method might wrongly choose its trials by.
 NOISES = ("none", "real", "symmetric-0.2", "symmetric-0.9", "asymmetric-0.4", "instance-0.4")

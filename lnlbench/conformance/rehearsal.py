@@ -12,12 +12,18 @@ import numpy as np
 import torch
 
 from lnlbench.api import Method
-from lnlbench.checkpoint import decode, encode
-from lnlbench.phase import EVALUATION_BATCH
-from lnlbench.problem import Problem
-from lnlbench.spec import TrialSpec
-from lnlbench.trial import Trial
-from lnlbench.workspace import Workspace
+from lnlbench.api.phase import EVALUATION_BATCH
+from lnlbench.data.source import Dataset
+from lnlbench.inputs.feature_cache import CachedFeatures, View
+from lnlbench.models.backbone import Backbone
+from lnlbench.models.execution import Execution
+from lnlbench.spec import BackboneSpec, TrialSpec
+from lnlbench.trials.checkpoint import decode, encode
+from lnlbench.trials.problem import Problem
+from lnlbench.trials.trial import Trial
+from lnlbench.trials.workspace import Workspace
+
+META = torch.device("meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +104,12 @@ class Rehearsal(Trial):
             What :meth:`save` returned: continue after it, instead of from the start.
         """
         state = decode(saved)["state"] if saved else None
-        before = (state["ledger"] if state else self.ledger.to_dict())["training"]
+        before = state["ledger"]["training"] if state else self._passes()
         for entry in self.epochs(state):
-            after = self.ledger.to_dict()["training"]
+            after = self._passes()
             passes = self.course.passes.setdefault(entry["phase"], dict.fromkeys(after, 0))
             for counter, count in after.items():
-                passes[counter] += count - before[counter]
+                passes[counter] = passes.get(counter, 0) + count - before.get(counter, 0)
             before = after
             result = EpochResult(
                 entry["phase"], entry["epoch"], entry["loss"], entry["validation"], entry["test"]
@@ -111,6 +117,10 @@ class Rehearsal(Trial):
             self.course.epochs.append(result)
             yield result
         self.course.logits = self.logits()
+
+    def _passes(self) -> dict[str, Any]:
+        """Return the passes of training so far, by counter."""
+        return {**self.ledger.to_dict()["training"]}
 
     def run(self, saved: bytes | None = None) -> Course:
         """Train to the end and return the course."""
@@ -134,6 +144,32 @@ class Rehearsal(Trial):
                 for start in range(0, len(inputs), EVALUATION_BATCH)
             ]
         return torch.cat(pieces).cpu()
+
+
+class TraceWorkspace(Workspace):
+    """A workspace on the meta device; data and weights are another workspace's, features are random.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace.setting)
+        self.device = META
+        self._datasets, self._backbones = workspace._datasets, workspace._backbones
+        self._text_sides = workspace._text_sides
+
+    def execution(self, spec: BackboneSpec, seed: int, precision: str) -> Execution:
+        """Return the plain execution: there is nothing to measure."""
+        return Execution()
+
+    def features(
+        self, dataset: Dataset, part: str, backbone: Backbone, view: View, execution: Execution
+    ) -> CachedFeatures:
+        """Return random features, which no cache keeps."""
+        rows = len(getattr(dataset, part))
+        return CachedFeatures(torch.rand(rows, backbone.feature_dim), 0.0, 1, fresh=True)
 
 
 @contextmanager

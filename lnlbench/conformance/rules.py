@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from lnlbench.conformance.report import Finding, Outcome
+from lnlbench.conformance.findings import Finding, Outcome
 from lnlbench.errors import LnlbenchError
 
 T = TypeVar("T")

@@ -9,15 +9,17 @@ from functools import cached_property
 import torch
 
 from lnlbench.api import Method
-from lnlbench.conformance.problem import as_features, learning_spec, with_other_truth
+from lnlbench.conformance.device_trace import judge
+from lnlbench.conformance.kit_problem import as_features, learning_spec, with_other_truth
 from lnlbench.conformance.rehearsal import Course, Rehearsal, global_generators
 from lnlbench.conformance.rules import NotApplicable, Rule, Verdict, describe, rule
 from lnlbench.errors import TrialError
-from lnlbench.ledger import PARTS
+from lnlbench.grids.tuning import phase_kind
+from lnlbench.models.ledger import PARTS
 from lnlbench.models.network import Network
-from lnlbench.problem import Problem, prepare_problem
-from lnlbench.spec import TrialSpec
-from lnlbench.workspace import Workspace
+from lnlbench.spec import TrialSpec, has_images
+from lnlbench.trials.problem import Problem, prepare_problem
+from lnlbench.trials.workspace import Workspace
 
 # Accuracy that guessing would exceed once in some millions of times: five standard deviations.
 DEVIATIONS = 5.0
@@ -100,6 +102,8 @@ class Training:
     def _if_supported(self, spec: TrialSpec, problem: Problem) -> Course | None:
         if spec.tuning != "lp" or self.method_class.supports(spec) is not None:
             return None
+        if self.method_class.reads_texts(spec) and not has_images(spec):
+            return None
         return Rehearsal(self.method_class, spec, self.workspace, problem).run()
 
     def _save(self, rehearsal: Rehearsal) -> None:
@@ -181,10 +185,11 @@ def _implausible(course: Course) -> str | None:
             if backward > forward:
                 return f"{backward} samples went back through the {part} in {kind}, of {forward} forward"
         frozen = passes["backbone_forward_grad"] + passes["backbone_backward"]
-        if kind == "lp" and frozen:
+        keeps = phase_kind(kind).keeps_features
+        if keeps and frozen:
             return f"{frozen} passes with gradient through the frozen backbone"
         stepped = any(epoch.loss is not None for epoch in course.epochs if epoch.kind == kind)
-        for part in PARTS if kind == "fft" else ("head",):
+        for part in ("head",) if keeps else PARTS:
             if stepped and not passes[f"{part}_backward"]:
                 return f"steps in {kind} pass nothing back through the {part} of a task.network()"
     return None
@@ -224,6 +229,15 @@ def state_survives(training: Training) -> Verdict:
     return (
         difference and f"after loading, {difference}; state_dict() may lack something that training changes"
     )
+
+
+@rule("devices", TRAINING_RULES)
+def devices_are_kept_apart(training: Training) -> Verdict:
+    """On a GPU, no operator would get tensors of the GPU and of the CPU together."""
+    if training.kinds <= training.covered:
+        return NotApplicable("as in the simpler tuning modes")
+    with global_generators(6):
+        return judge(training.method_class, training.spec, training.workspace, training.problem)
 
 
 @rule("saturation", TRAINING_RULES)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from lnlbench.data.dataset import UNKNOWN
+from lnlbench.data.mapped import map_array, pieces
 from lnlbench.data.npz import read_npz
 from lnlbench.data.source import (
     Dataset,
@@ -32,6 +35,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 # An archive with an array of this name says of itself that it is no real data set.
 STANDIN_ARRAY = "standin"
+REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+OPTIONAL = ("x_val", "y_val", "clean_train", "classes", STANDIN_ARRAY)
 
 
 class ArrayImages(Images):
@@ -79,22 +84,31 @@ def check_images(pixels: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def check_features(values: npt.NDArray[Any], where: str) -> npt.NDArray[np.float32]:
-    """Return ``values`` as float32 if they are finite features, else raise a DataError."""
-    if values.dtype.kind != "f" or values.ndim != 2 or 0 in values.shape:
+def check_feature_type(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
+    """Raise a DataError unless an array of this shape and type can be features."""
+    if dtype.kind != "f" or len(shape) != 2 or 0 in shape:
         raise DataError(
-            f"{where} has type {values.dtype} and shape {values.shape}.",
+            f"{where} has type {dtype} and shape {shape}.",
             "Features are floating-point numbers of shape [N, d], with at least one sample.",
         )
-    with np.errstate(over="ignore"):  # reported just below
-        single = np.ascontiguousarray(values, dtype=np.float32)
-    finite = np.isfinite(single).all(axis=1)
+
+
+def check_finite(finite: npt.NDArray[np.bool_], where: str) -> None:
+    """Raise a DataError unless all samples are finite."""
     if not finite.all():
         raise DataError(
             f"{where}: {np.count_nonzero(~finite)} samples hold NaN, infinity or values beyond float32, "
             f"the first at index {np.argmin(finite)}.",
             "Remove or mend them.",
         )
+
+
+def check_features(values: npt.NDArray[Any], where: str) -> npt.NDArray[np.float32]:
+    """Return ``values`` as float32 if they are finite features, else raise a DataError."""
+    check_feature_type(values.shape, values.dtype, where)
+    with np.errstate(over="ignore"):  # reported just below
+        single = np.ascontiguousarray(values, dtype=np.float32)
+    check_finite(np.concatenate([np.isfinite(piece).all(axis=1) for piece in pieces(single)]), where)
     return single
 
 
@@ -112,6 +126,22 @@ def check_labels(labels: npt.NDArray[Any], samples: int, where: str) -> Labels:
             f"{where} has labels from {labels.min()} to {labels.max()}.", "Labels are 0, 1, …, C − 1."
         )
     return labels.astype(np.int64)
+
+
+def check_clean(values: npt.NDArray[Any], samples: int, classes: int, path: Path) -> Labels:
+    """Return true labels as int64: one per sample, a class or −1 where nobody knows it."""
+    where = f"{path}: array clean_train"
+    if values.dtype.kind not in "iu" or values.shape != (samples,):
+        raise DataError(
+            f"{where} has type {values.dtype} and shape {values.shape}.",
+            f"True labels are integers of shape [{samples}].",
+        )
+    if values.min() < UNKNOWN or values.max() >= classes:
+        raise DataError(
+            f"{where} has labels from {values.min()} to {values.max()} for {classes} classes.",
+            "True labels are 0 … C − 1, or −1 where nobody knows them.",
+        )
+    return values.astype(np.int64)
 
 
 def check_classes(labels: dict[str, Labels], classes: int, path: Path) -> None:
@@ -145,13 +175,26 @@ def class_names(arrays: Arrays, labels: dict[str, Labels], path: Path) -> tuple[
 
 def read_arrays(path: Path) -> Arrays:
     """Read the arrays that a data set in an npz file may have."""
-    arrays = read_npz(
-        path,
-        ("x_train", "y_train", "x_test", "y_test"),
-        optional=("x_val", "y_val", "classes", STANDIN_ARRAY),
-    )
-    if ("x_val" in arrays) != ("y_val" in arrays):
+    arrays = read_npz(path, REQUIRED, OPTIONAL)
+    check_validation(arrays, path)
+    return arrays
+
+
+def check_validation(names: Container[str], path: Path) -> None:
+    """Raise a DataError if an archive has samples or labels for validation alone."""
+    if ("x_val" in names) != ("y_val" in names):
         raise DataError(f"{path} has only one of the arrays x_val and y_val.", "Give both or neither.")
+
+
+def map_arrays(folder: Path) -> Arrays:
+    """Return the arrays that a data set in a folder of ``.npy`` files has; large ones stay in their files."""
+    names = [*REQUIRED, *(name for name in OPTIONAL if (folder / f"{name}.npy").exists())]
+    absent = [f"{name}.npy" for name in REQUIRED if not (folder / f"{name}.npy").is_file()]
+    if absent:
+        raise DataError(f"{folder} has no {', '.join(absent)}.", "Save the arrays with numpy.save.")
+    arrays = {name: map_array(folder / f"{name}.npy") for name in names}
+    if ("x_val" in arrays) != ("y_val" in arrays):
+        raise DataError(f"{folder} has only one of x_val.npy and y_val.npy.", "Give both or neither.")
     return arrays
 
 
@@ -178,7 +221,7 @@ class _File(DatasetSource):
 
     def load(self, spec: DatasetSpec, root: Path | None) -> Dataset:
         path = spec_path(spec, root)
-        arrays = read_arrays(path)
+        arrays = self._arrays(path)
         samples = {
             name: self._samples(arrays[name], f"{path}: array {name}")
             for name in ("x_train", "x_test", "x_val")
@@ -191,6 +234,9 @@ class _File(DatasetSource):
         classes = class_names(arrays, labels, path)
         check_classes(labels, len(classes), path)
         splits = {name[2:]: self._split(item, labels[f"y_{name[2:]}"]) for name, item in samples.items()}
+        if "clean_train" in arrays:
+            clean = check_clean(arrays["clean_train"], len(splits["train"]), len(classes), path)
+            splits["train"] = dataclasses.replace(splits["train"], clean=clean)
         return assemble(
             spec,
             family="custom",
@@ -200,6 +246,9 @@ class _File(DatasetSource):
             validation=splits.get("val"),
             standin=STANDIN_ARRAY in arrays,
         )
+
+    def _arrays(self, path: Path) -> Arrays:
+        return read_arrays(path)
 
     @abstractmethod
     def _samples(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]: ...
@@ -222,10 +271,26 @@ class NpzFile(_File):
 
 
 class FeaturesFile(_File):
-    """Features of any modality in an npz file: ``features:PATH``, for linear probing only."""
+    """Features of any modality in an npz file or a folder of npy files: ``features:PATH``, for LP only.
 
-    summary = "features and labels of any modality in an npz file; LP only"
+    Of a folder, arrays of float32 stay in their files, which are read through the page cache.
+    """
+
+    summary = "features and labels of any modality in an npz file or a folder of npy files; LP only"
     scheme = "features"
+    has_images = False
+    # Whoever has a cache gives one that converts them once: see lnlbench.inputs.feature_archive.
+    read_archive: Callable[[Path], Arrays] = staticmethod(read_arrays)
+
+    def missing(self, path: str | None, root: Path | None) -> str | None:
+        folder = local_path(path, root, self.scheme)
+        absent = [f"{name}.npy" for name in REQUIRED if not (folder / f"{name}.npy").is_file()]
+        if not folder.is_dir():
+            return super().missing(path, root)
+        return f"{folder} has no {', '.join(absent)}. Save them with numpy.save." if absent else None
+
+    def _arrays(self, path: Path) -> Arrays:
+        return map_arrays(path) if path.is_dir() else self.read_archive(path)
 
     def _samples(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
         return check_features(values, where)

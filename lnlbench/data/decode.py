@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ RESIZE_VERSION = 1
 _DEEP_MODES = ("I", "F")
 
 
-def decode(path: Path, side: int | None = None) -> Pixels:
+def decode(path: Path, side: int | None = None, content: bytes | None = None) -> Pixels:
     """Decode an image file as RGB.
 
     Parameters
@@ -32,6 +33,8 @@ def decode(path: Path, side: int | None = None) -> Pixels:
         Bring the shorter side down to this many pixels (see :func:`reduced_size`), bilinear with
         antialiasing. A JPEG is then decoded at the smallest of 1/8, 1/4, 1/2 and full size that is
         no smaller than the result, which is several times faster and changes pixels slightly.
+    content : bytes, optional
+        The file's content, where it is in another file; ``path`` then only names it.
 
     Returns
     -------
@@ -43,7 +46,7 @@ def decode(path: Path, side: int | None = None) -> Pixels:
         If the file cannot be decoded, has more than 8 bits per channel, or declares more pixels
         than Pillow takes for safe.
     """
-    with image_errors(path), Image.open(path) as image:
+    with image_errors(path), Image.open(path if content is None else io.BytesIO(content)) as image:
         check_depth(image, path)
         if side is None:
             return np.array(image.convert("RGB"))

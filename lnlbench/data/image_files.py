@@ -52,6 +52,15 @@ class FileImages(Images):
         self._names = tuple(names)
         self.side = side
 
+    @property
+    def root(self) -> Path:
+        """The folder that the files are below."""
+        return self._root
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._names
+
     def __len__(self) -> int:
         return len(self._names)
 

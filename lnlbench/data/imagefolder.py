@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from lnlbench.basics.printable import check_characters, shorten
+from lnlbench.data.dataset import UNKNOWN
 from lnlbench.data.image_files import VerifiedFiles
-from lnlbench.data.source import Dataset, DatasetSource, Split, assemble, local_path, spec_path
+from lnlbench.data.source import Dataset, DatasetSource, Labels, Split, assemble, local_path, spec_path
 from lnlbench.errors import DataError
-from lnlbench.printable import check_characters
 from lnlbench.spec import DatasetSpec
 
+# The file that says what training images truly show.
+CLEAN = "clean.csv"
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm"})
 
 
@@ -21,7 +27,8 @@ class ImageFolder(DatasetSource):
 
     Classes are the folders below ``train``, sorted by name; files are sorted by name, folders
     below a class and names that start with a dot are left out. Images are taken as they are
-    stored: an orientation in their metadata is not applied.
+    stored: an orientation in their metadata is not applied. A file ``clean.csv`` in the folder may say the
+    true classes of training images: ``path,clean``, with paths as in ``train/CLASS/1.png``.
     """
 
     summary = "a folder of images: train/CLASS/*.png, test/CLASS/*.png, and val/ if there is one"
@@ -45,13 +52,16 @@ class ImageFolder(DatasetSource):
                 f"{folder / 'train'} has {len(classes)} class folders; at least two are needed.",
                 "Arrange the images as train/CLASS/*.png.",
             )
+        train, names = _read_split(folder, "train", classes)
+        if (folder / CLEAN).is_file():
+            train = dataclasses.replace(train, clean=read_clean(folder / CLEAN, names, classes))
         return assemble(
             spec,
             family="custom",
             classes=classes,
-            train=_read_split(folder, "train", classes),
-            test=_read_split(folder, "test", classes),
-            validation=_read_split(folder, "val", classes) if (folder / "val").is_dir() else None,
+            train=train,
+            test=_read_split(folder, "test", classes)[0],
+            validation=_read_split(folder, "val", classes)[0] if (folder / "val").is_dir() else None,
         )
 
 
@@ -77,7 +87,8 @@ def _target(link: Path) -> Path:
         raise DataError(f"{link} is a link that leads nowhere.", "Remove it.") from error
 
 
-def _read_split(root: Path, part: str, classes: tuple[str, ...]) -> Split:
+def _read_split(root: Path, part: str, classes: tuple[str, ...]) -> tuple[Split, list[str]]:
+    """Return a split, and the paths of its images."""
     names: list[str] = []
     labels: list[int] = []
     for folder in _entries(root / part, root):
@@ -97,4 +108,47 @@ def _read_split(root: Path, part: str, classes: tuple[str, ...]) -> Split:
         labels += [classes.index(folder.name)] * len(files)
     if not names:
         raise DataError(f"{root / part} holds no image.", f"Arrange the images as {part}/CLASS/*.png.")
-    return Split(images=VerifiedFiles(root, names), features=None, labels=np.array(labels, dtype=np.int64))
+    images = VerifiedFiles(root, names)
+    return Split(images=images, features=None, labels=np.array(labels, dtype=np.int64)), names
+
+
+def read_clean(path: Path, names: Sequence[str], classes: Sequence[str]) -> Labels:
+    """Read the true classes of images.
+
+    Parameters
+    ----------
+    path : Path
+        A csv file with the columns ``path`` and ``clean``. Others are left alone.
+    names : sequence of str
+        Paths of the N training images.
+    classes : sequence of str
+
+    Returns
+    -------
+    int64 array of shape [N]
+        :data:`lnlbench.data.dataset.UNKNOWN` for images without a row.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or a row names no training image, one a second time, or no class.
+    """
+    places = {name: number for number, name in enumerate(names)}
+    numbers = {name: number for number, name in enumerate(classes)}
+    clean = np.full(len(names), UNKNOWN, dtype=np.int64)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                where, name = f"{path}:{reader.line_num}", row.get("path") or ""
+                if name not in places:
+                    raise DataError(f"{where}: '{shorten(name)}' is no training image.", "Mend the row.")
+                if clean[places[name]] != UNKNOWN:
+                    raise DataError(f"{where}: '{shorten(name)}' is there twice.", "Mend the row.")
+                label = row.get("clean") or ""
+                if label not in numbers:
+                    raise DataError(f"{where}: '{shorten(label)}' is no class folder.", "Mend the row.")
+                clean[places[name]] = numbers[label]
+    except (csv.Error, UnicodeDecodeError, OSError) as problem:
+        raise DataError(f"{path} cannot be read as csv: {problem}.", "Save it as csv in UTF-8.") from problem
+    return clean

@@ -84,7 +84,7 @@ class ListedSource(DatasetSource):
             for problem in empty_classes(part, listing, len(classes)):
                 raise DataError(f"{self.title} in {folder}: {problem}.", "Copy its lists again.")
             images = ListedFiles(folder, listing.names)
-            splits[part] = Split(images=images, features=None, labels=listing.labels)
+            splits[part] = Split(images, None, listing.labels, listing.clean)
         return assemble(
             spec,
             family=self.family,

@@ -28,10 +28,13 @@ class Listing:
     names : list of str
         Paths, with forward slashes, below a folder that the caller knows.
     labels : int64 array of shape [N]
+    clean : int64 array of shape [N] or None
+        True labels where the data set has some; see :class:`lnlbench.data.dataset.Split`.
     """
 
     names: list[str]
     labels: Labels
+    clean: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,17 +70,17 @@ def read_listing(path: Path, classes: int, report: Report = stop, *, keep: int |
         two different labels.
     """
     labels: dict[str, int] = {}
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         name, _, text = line.rpartition(" ")
         name = name.rstrip()
-        problem = _path_problem(name) if name else "it is not a path and a label"
+        problem = path_problem(name) if name else "it is not a path and a label"
         label = int(text) if text.isascii() and text.isdigit() else -1
         if problem is None and not 0 <= label < classes:
             problem = f"the label '{text}' is not a class from 0 to {classes - 1}"
         if problem is None and labels.setdefault(name, label) != label:
             problem = f"'{name}' had the label {labels[name]} before, and now has {label}"
         if problem is not None:
-            report(_mistake(path, number, problem))
+            report(mistake(path, number, problem))
     kept = labels if keep is None else {name: label for name, label in labels.items() if label < keep}
     return Listing(list(kept), np.fromiter(kept.values(), dtype=np.int64, count=len(kept)))
 
@@ -88,16 +91,16 @@ def read_keys(path: Path, report: Report = stop) -> list[str]:
     A path that is repeated is a mistake: one of the samples would count twice.
     """
     keys: dict[str, int] = {}
-    for number, name in _lines(path):
-        problem = _path_problem(name)
+    for number, name in text_lines(path):
+        problem = path_problem(name)
         if problem is None and keys.setdefault(name, number) != number:
             problem = f"'{name}' is in line {keys[name]} already"
         if problem is not None:
-            report(_mistake(path, number, problem))
+            report(mistake(path, number, problem))
     return list(keys)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file that are not blank, with their numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
@@ -113,7 +116,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} cannot be read: {problem.strerror}.", "Check the file.") from problem
 
 
-def _path_problem(name: str) -> str | None:
+def path_problem(name: str) -> str | None:
     """Say why a path cannot be one below the data set's folder; None if it can."""
     if not name.isprintable():
         return f"the path {name!a} holds control characters"
@@ -124,5 +127,6 @@ def _path_problem(name: str) -> str | None:
     return None
 
 
-def _mistake(path: Path, number: int, problem: str) -> DataError:
+def mistake(path: Path, number: int, problem: str) -> DataError:
+    """Return the error for a line of a list."""
     return DataError(f"{path}:{number}: {problem}.", "Copy the list again, or mend the line.")

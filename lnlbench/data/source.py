@@ -6,33 +6,40 @@ hands them to :func:`assemble`, which takes the requested part and computes the 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from lnlbench.data.dataset import Dataset, Images, Index, Labels, Split
+from lnlbench.basics.paths import expand
+from lnlbench.data.class_prompts import PHOTO
+from lnlbench.data.dataset import Dataset, HumanLabels, Images, Index, Labels, Maps, Split
+from lnlbench.data.mapped import pieces
 from lnlbench.errors import DataError
-from lnlbench.paths import expand
 from lnlbench.spec import DatasetSpec, split_reference
 
 # All that the module of a data set needs.
 __all__ = [
     "Dataset",
     "DatasetSource",
+    "HumanLabels",
     "Images",
     "Index",
     "Labels",
+    "Maps",
     "Split",
     "assemble",
     "fingerprint",
     "first_per_class",
     "local_path",
+    "ranks_in_class",
     "spec_path",
 ]
 
@@ -49,16 +56,49 @@ class DatasetSource(ABC):
         One line for ``lnlbench list datasets``.
     takes_path : bool
         Whether the data set is written ``NAME:PATH``.
+    has_images : bool
+        False for features, which need no backbone. Default True.
     official : mapping of str to int
         How many samples each split has where the data are complete; empty if nobody can say.
     by_hand : str or None
         How a user gets data that no program may download, as sentences.
+    title : str
+        How tables write its name. Default: as it is.
+    paper, licence, homepage : str
+        What to cite, and under what to use it; ``lnlbench list`` shows them.
+    recipe : {"photo", "cifar", "digits", "crop-flip"}
+        How views of its images are made where a trial does not say it; see
+        :mod:`lnlbench.inputs.augment`. Default "photo", which takes images of any size.
+    image_side : int or None
+        Side of its images in pixels, where all of them are squares of one size. Default None.
+    maps : mapping of str to sequence of int
+        Maps for asymmetric noise by name, its default first: the class that each of the C classes is
+        mistaken for. Every data set has ``next`` besides.
+    human : HumanLabels or None
+        A file of labels that people gave to the training images, for noise ``human-NAME``.
+    templates : tuple of str
+        Sentences in which a text model is told of a class, with ``{}`` for its name. Default "a photo of a
+        {}.".
+    text_names : mapping of str to str
+        What to call a class there, where its name in plain words is wrong, or another class's as well.
     """
 
     summary: ClassVar[str]
     takes_path: ClassVar[bool] = False
+    has_images: ClassVar[bool] = True
     official: ClassVar[Mapping[str, int]] = {}
     by_hand: ClassVar[str | None] = None
+    # Literals, since they are read from the source: see lnlbench.plugins.describe.
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    homepage: ClassVar[str] = ""
+    recipe: ClassVar[str] = "photo"
+    image_side: ClassVar[int | None] = None
+    maps: ClassVar[Maps] = MappingProxyType({})
+    human: ClassVar[HumanLabels | None] = None
+    templates: ClassVar[tuple[str, ...]] = PHOTO
+    text_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod
     def missing(self, path: str | None, root: Path | None) -> str | None:
@@ -134,7 +174,8 @@ class DatasetSource(ABC):
         """
         raise DataError(
             f"This data set has no stand-in: {self.summary}.",
-            "There are stand-ins for cifar10, cifar100, clothing1m, webvision and webvision_mini.",
+            "There are stand-ins for animal10n, cifar10, cifar100, clothing1m, food101n, medmnist, webvision "
+            "and webvision_mini.",
         )
 
 
@@ -155,6 +196,16 @@ def spec_path(spec: DatasetSpec, root: Path | None) -> Path:
     """Return the path that a specification refers to; see :func:`local_path`."""
     scheme, rest = split_reference(spec.name)
     return local_path(rest, root, scheme)
+
+
+def ranks_in_class(labels: Labels) -> Index:
+    """Return which of its class each sample is, counted from 0 in the order of the labels."""
+    sizes = np.bincount(labels)
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels)) - np.repeat(
+        np.cumsum(sizes) - sizes, sizes
+    )
+    return ranks
 
 
 def first_per_class(labels: Labels, count: int, what: str) -> Index:
@@ -180,9 +231,7 @@ def first_per_class(labels: Labels, count: int, what: str) -> Index:
             f"{what} is {count}, but class {smallest} has only {sizes[smallest]} samples.",
             f"Ask for at most {sizes[smallest]}, or leave {what} out to use all.",
         )
-    by_class = np.argsort(labels, kind="stable")
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.sort(by_class[rank < count])
+    return np.flatnonzero(ranks_in_class(labels) < count)
 
 
 def fingerprint(splits: dict[str, Split | None], *, standin: bool = False) -> str:
@@ -197,13 +246,17 @@ def fingerprint(splits: dict[str, Split | None], *, standin: bool = False) -> st
         kind = "images" if split.images is not None else "features"
         digest.update(json.dumps([name, kind, len(split)]).encode())
         digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+        if split.clean is not None:
+            digest.update(b"clean")
+            digest.update(np.ascontiguousarray(split.clean, dtype="<i8").data)
         if split.images is not None:
             for block in split.images.content():
                 digest.update(block)
         elif split.features is not None:
             values: npt.NDArray[Any] = split.features.numpy()
             digest.update(repr(values.shape).encode())
-            digest.update(np.ascontiguousarray(values, dtype="<f4").data)
+            for piece in pieces(values):
+                digest.update(np.ascontiguousarray(piece, dtype="<f4").data)
     return digest.hexdigest()
 
 
@@ -244,4 +297,4 @@ def assemble(
 def _resized(split: Split, side: int) -> Split:
     if split.images is None:
         raise DataError("dataset_options.resize is for images, and these are features.", "Leave it out.")
-    return Split(images=split.images.resized(side), features=None, labels=split.labels)
+    return dataclasses.replace(split, images=split.images.resized(side))

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from lnlbench.basics.seeding import derive_seed
 from lnlbench.errors import UsageError, WeightsError, suggest
 from lnlbench.models.preprocessing import Preprocessing
-from lnlbench.seeding import derive_seed
+from lnlbench.models.text.text_side import TextSide
 from lnlbench.spec import BackboneSpec, Scalar, split_reference
 
 
@@ -65,6 +66,20 @@ class BackboneSource(ABC):
         There are pre-trained weights; without, ``weights = "none"`` has to be set.
     option_defaults : mapping of str to value
         Options of :class:`~lnlbench.spec.BackboneSpec` that the source reads.
+    title : str
+        How tables write its name. Default: as it is.
+    paper, licence, homepage : str
+        What to cite, and under what to use it; ``lnlbench list`` shows them.
+    forward_gmacs : (float, int) or None
+        Multiply-accumulate operations of one forward pass, in thousands of millions, and the image
+        side in pixels that they belong to: matrix products and convolutions, as
+        ``torch.utils.flop_counter`` counts them. Plans estimate GPU hours from it.
+    library_module : str
+        Where the library's own model is in the backbone, as ``get_submodule`` takes it: what the library's
+        other tools load (adapters, say) has the names of that. Default "": it is the backbone.
+    normalises_batches : bool
+        Its networks have batch normalisation; plans warn of images that are scaled up. Default False, also
+        where it depends on the model.
     """
 
     summary: ClassVar[str]
@@ -72,6 +87,14 @@ class BackboneSource(ABC):
     takes_revision: ClassVar[bool] = False
     pretrained: ClassVar[bool] = True
     option_defaults: ClassVar[Mapping[str, Scalar]] = {}
+    # Literals, since they are read from the source: see lnlbench.plugins.describe.
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    homepage: ClassVar[str] = ""
+    forward_gmacs: ClassVar[tuple[float, int] | None] = None
+    library_module: ClassVar[str] = ""
+    normalises_batches: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -109,6 +132,31 @@ class BackboneSource(ABC):
         UsageError
             If the model or an option does not exist.
         """
+
+    # Texts: a source whose models read none leaves these as they are.
+
+    def without_text(self, spec: BackboneSpec) -> str | None:
+        """Say why a model reads no texts, for plans; None if it does, or if its files are not here yet."""
+        return f"backbone {spec.label} reads no texts"
+
+    def missing_text(self, spec: BackboneSpec) -> str | None:
+        """As :meth:`missing`, of what texts need besides."""
+        return None
+
+    def text(self, spec: BackboneSpec) -> TextSide:
+        """Return the text side of the model whose features :meth:`load` gives.
+
+        Raises
+        ------
+        UsageError
+            If it has none.
+        WeightsError
+            If weights or tokeniser are missing or unreadable.
+        """
+        raise UsageError(
+            f"{str(self.without_text(spec)).capitalize()}.",
+            "Choose CLIP: clip_vit_b, or hf: with its folder.",
+        )
 
     def reference(self, spec: BackboneSpec) -> str:
         """Return what follows the colon in the spec's name."""

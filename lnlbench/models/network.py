@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lnlbench.ledger import Ledger
-from lnlbench.models.calibration import Execution
+from lnlbench.models.execution import Execution
+from lnlbench.models.ledger import Ledger
 
 
 class Network(nn.Module):
@@ -53,6 +53,7 @@ class Network(nn.Module):
         self.backbone: nn.Module | None = None
         self.frozen = True
         self.frozen_statistics = False
+        self._resting: list[nn.Module] = []  # parts of the backbone that stay in eval mode
         self.pristine = True
         self._make_backbone = make_backbone
         self._ledger = ledger
@@ -80,6 +81,10 @@ class Network(nn.Module):
             self.train(self.training)
         return self.backbone
 
+    def initial_backbone(self) -> nn.Module:
+        """Return a new module in the state that the backbone of this network started from."""
+        return self._make_backbone()
+
     def freeze(self, frozen: bool, *, statistics: bool = False) -> None:
         """Fix the backbone in eval mode without gradient (``lp``), or let it learn (``fft``).
 
@@ -89,6 +94,7 @@ class Network(nn.Module):
         statistics : bool
             Keep the running statistics of batch normalisation even where the backbone learns.
         """
+        self._resting = []
         self.frozen = frozen
         self.frozen_statistics = statistics
         if not frozen:
@@ -97,15 +103,37 @@ class Network(nn.Module):
             self.backbone.requires_grad_(False)
         self.train(self.training)
 
+    def learn(self, *parts: nn.Module | nn.Parameter, statistics: bool = False) -> None:
+        """Let some parts of the backbone learn, and fix the rest: what has no part in it is in eval mode.
+
+        Parameters
+        ----------
+        *parts : nn.Module or nn.Parameter
+            Of :meth:`build`, or put into it. The head learns in any case.
+        statistics : bool
+            As for :meth:`freeze`.
+        """
+        self.freeze(False, statistics=statistics)
+        self.build().requires_grad_(False)
+        for part in parts:
+            part.requires_grad_(True)
+        # Kept, and not asked of the gradients when the mode changes: nothing of a weight average learns,
+        # and its normalisation must all the same move as that of its network.
+        self._resting = list(_resting(self.build()))
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Network:
         """Set the mode; what is frozen stays in eval mode."""
         super().train(mode)
         if self.backbone is not None and self.frozen:
             self.backbone.eval()
-        elif self.backbone is not None and self.frozen_statistics:
-            for module in self.backbone.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        elif self.backbone is not None:
+            for module in self._resting:
+                module.eval()
+            if self.frozen_statistics:
+                for module in self.backbone.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
         return self
 
     def get_extra_state(self) -> dict[str, bool]:
@@ -127,8 +155,9 @@ class Network(nn.Module):
         if inputs.ndim == 2:
             return inputs
         backbone = self.backbone if self.backbone is not None else self.build()
-        if backbone.training:
-            # Batch statistics move in a training forward pass, before any optimiser step.
+        if backbone.training or (not self.frozen and torch.is_grad_enabled()):
+            # Batch statistics move in a training forward pass, before any optimiser step; and a pass with
+            # gradient comes before every step, whoever makes the optimiser.
             self.pristine = False
         with self._execution.autocast(self._device):
             pooled: torch.Tensor = backbone(inputs)
@@ -138,3 +167,13 @@ class Network(nn.Module):
         """Return logits ``[B, classes]`` in float32."""
         logits: torch.Tensor = self.head(self.features(inputs))
         return logits
+
+
+def _resting(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield what lies in a module and has parameters of which none learns."""
+    for child in module.children():
+        learns = [parameter.requires_grad for parameter in child.parameters()]
+        if learns and not any(learns):
+            yield child
+        else:
+            yield from _resting(child)

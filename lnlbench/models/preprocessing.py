@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
@@ -132,16 +134,16 @@ class Preprocessing:
 
     def normalise(self, pixels: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
         """Return (rescale · x − mean) / std of uint8 pixels [B, 3, S, S], as float32, where they are."""
-        if channels_last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        # One multiply and one add: (rescale · x − mean) / std.
-        mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        scale, shift = (v.to(pixels.device, torch.float32) for v in (self.rescale / std, -mean / std))
+        # Said in both cases: images that are stored as [N, H, W, 3] come as channels-last ones, and a
+        # network whose weights are not would convert these in every layer of every step.
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        pixels = pixels.contiguous(memory_format=layout)
+        scale, shift = _factors(self, pixels.device)
         return pixels.to(torch.float32).mul_(scale).add_(shift)
 
     def _resize_and_crop(self, images: torch.Tensor) -> torch.Tensor:
         target = [self.resize] if self.mode == "shortest" else [self.resize, self.resize]
-        images = tvf.resize(images, target, interpolation=_MODES[self.interpolation], antialias=True)
+        images = resize(images, target, self.interpolation)
         height, width = images.shape[-2:]
         top, left = self._offset(height), self._offset(width)
         return images[..., top : top + self.size, left : left + self.size]
@@ -149,3 +151,52 @@ class Preprocessing:
     def _offset(self, length: int) -> int:
         margin = length - self.size
         return margin // 2 if self.crop_rounding == "floor" else round(margin / 2)
+
+
+@lru_cache(maxsize=64)
+def _factors(preprocessing: Preprocessing, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rescale / std and −mean / std: (rescale · x − mean) / std is one multiply and one add."""
+    mean, std = (
+        torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std)
+    )
+    scale, shift = (v.to(device, torch.float32) for v in (preprocessing.rescale / std, -mean / std))
+    return scale, shift
+
+
+def resize(images: torch.Tensor, target: list[int], interpolation: str) -> torch.Tensor:
+    """Resize uint8 images [..., H, W], on any device as PIL and torch do it on a CPU.
+
+    There each axis has a pass of its own, the width first, and what lies between is rounded and cut off at 0
+    and 255. A device does both axes at once in float, which at the sharp edges of bicubic interpolation is
+    off by 20 and more. In two passes it is off by at most 2, in about one of a hundred pixels: the CPU's
+    weights are fixed-point numbers.
+
+    Parameters
+    ----------
+    images : uint8 Tensor
+    target : list of int
+        Length of the shorter side, or height and width.
+    interpolation : {"bilinear", "bicubic"}
+    """
+    if images.device.type == "cpu":
+        resized: torch.Tensor = tvf.resize(
+            images, target, interpolation=_MODES[interpolation], antialias=True
+        )
+        return resized
+    return in_two_passes(images, target, interpolation)
+
+
+def in_two_passes(images: torch.Tensor, target: list[int], interpolation: str) -> torch.Tensor:
+    """Return what :func:`resize` does on a device other than a CPU."""
+    height, width = images.shape[-2:]
+    if len(target) == 1:  # torchvision's rule for the longer side
+        short, long = sorted((height, width))
+        longer = int(target[0] * long / short)
+        target = [longer, target[0]] if height > width else [target[0], longer]
+    for size in ((height, target[1]), (target[0], target[1])):
+        if size != tuple(images.shape[-2:]):
+            images = nn.functional.interpolate(
+                images.to(torch.float32), size=size, mode=interpolation, antialias=True
+            )
+            images = images.add_(0.5).floor_().clamp_(0, 255)
+    return images.to(torch.uint8)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lnlbench.data.source import Labels
+from lnlbench.basics.seeding import numpy_stream
+from lnlbench.data.source import HumanLabels, Labels, Maps
 from lnlbench.errors import NoiseError
-from lnlbench.noise.file import read_noise_file
-from lnlbench.noise.inputs import Floats, Inputs
+from lnlbench.noise.human import human_labels
 from lnlbench.noise.instance import instance
-from lnlbench.noise.maps import resolve_map
-from lnlbench.noise.report import NoiseReport
-from lnlbench.noise.settings import resolve
+from lnlbench.noise.instance_inputs import Floats, Inputs
+from lnlbench.noise.maps import NO_MAPS, resolve_map
+from lnlbench.noise.noise_file import read_noise_file
+from lnlbench.noise.noise_options import resolve
+from lnlbench.noise.realised import NoiseReport
 from lnlbench.noise.uniform import asymmetric, symmetric
-from lnlbench.seeding import numpy_stream
 from lnlbench.spec import NoiseSpec
 
 
@@ -32,21 +35,37 @@ class NoisyLabels:
     report: NoiseReport
 
 
-def check(spec: NoiseSpec, family: str, classes: int) -> None:
+def check(
+    spec: NoiseSpec,
+    clean: Labels,
+    classes: int,
+    *,
+    maps: Maps = NO_MAPS,
+    human: HumanLabels | None = None,
+    parts: Sequence[str] = ("train",),
+) -> None:
     """Raise a NoiseError for what can be known to be wrong before any work.
 
-    Unknown options and values, an asymmetric map that the data set does not have, and a noise
-    file that is missing, damaged or made for another number of classes.
+    Unknown options and values, an asymmetric map that the data set does not have, and a file of labels
+    (a noise file, or those of people) that is missing, damaged or made for other labels than these.
+
+    Parameters
+    ----------
+    spec : NoiseSpec
+    clean : int64 array of shape [N]
+        Labels of the training split.
+    classes : int
+    maps : mapping of str to sequence of int, optional
+        The data set's own asymmetric maps.
+    human : HumanLabels, optional
+        The data set's labels that people gave.
+    parts : sequence of str
+        The splits whose labels are to be noisy.
     """
-    settings = resolve(spec, family, classes)
-    if spec.type == "file":
-        path = Path(settings["path"])
-        found = read_noise_file(path)
-        if found.classes != classes:
-            raise NoiseError(
-                f"{path} holds labels of {found.classes} classes, but the data set has {classes}.",
-                f"Use the data set that it was made for: {found.dataset}.",
-            )
+    settings = resolve(spec, maps, classes)
+    if spec.type in ("file", "human"):
+        for part in parts:
+            _stored(spec.type, settings, human, clean, classes, part)
 
 
 def corrupt(
@@ -55,8 +74,9 @@ def corrupt(
     classes: int,
     *,
     dataset: str,
-    family: str,
     seed: int,
+    maps: Maps = NO_MAPS,
+    human: HumanLabels | None = None,
     inputs: Inputs | None = None,
     part: str = "train",
 ) -> NoisyLabels:
@@ -72,13 +92,15 @@ def corrupt(
     dataset : str
         The data set's label. The result depends on (dataset, noise, seed) only: not on the
         method, the backbone or the tuning mode.
-    family : str
-        The data set's family; chooses the default asymmetric map.
     seed : int
         The trial's seed.
+    maps : mapping of str to sequence of int, optional
+        The data set's own asymmetric maps; the first is the default.
+    human : HumanLabels, optional
+        The data set's labels that people gave, for noise ``human``.
     inputs : callable, optional
         From indices to flattened raw inputs, for instance noise; see
-        :func:`lnlbench.noise.inputs.raw_inputs`.
+        :func:`lnlbench.noise.instance_inputs.raw_inputs`.
     part : str, default "train"
         Which labels these are. A validation split of the data set's own is corrupted alike
         (with the same W), by draws of its own.
@@ -90,20 +112,26 @@ def corrupt(
     Raises
     ------
     NoiseError
-        If the noise is impossible here, or a noise file does not fit.
+        If the noise is impossible here, or a file of labels does not fit.
     """
-    settings = resolve(spec, family, classes)
-    if spec.type in ("real", "none"):
-        known = clean if spec.type == "none" else None
-        return NoisyLabels(clean.copy(), NoiseReport.of(known, clean, classes))
-    identity = (dataset, spec.type, spec.rate, settings, seed)
+    settings = resolve(spec, maps, classes)
+    if spec.type == "none":
+        return NoisyLabels(clean.copy(), NoiseReport.of(clean, clean, classes))
+    if spec.type == "real":
+        return real_labels(clean, None, classes)
+    # The settings seed the draws. An option that came later is left out at its default, so that noise
+    # that was drawn before there was the option is drawn again.
+    seeding = {name: value for name, value in settings.items() if (name, value) != ("count", "exact")}
+    identity = (dataset, spec.type, spec.rate, seeding, seed)
     stream = numpy_stream("corruption", *identity, part)
-    if spec.type == "file":
-        noisy = _from_file(Path(settings["path"]), clean, classes, part)
+    label = ""
+    if spec.type in ("file", "human"):
+        noisy, label = _stored(spec.type, settings, human, clean, classes, part)
     elif spec.type == "symmetric":
         noisy = symmetric(clean, classes, spec.rate, settings["variant"], stream)
     elif spec.type == "asymmetric":
-        noisy = asymmetric(clean, resolve_map(settings["map"], family, classes), spec.rate, stream)
+        target = resolve_map(settings["map"], maps, classes)
+        noisy = asymmetric(clean, target, spec.rate, stream, settings["count"])
     else:
         if inputs is None:
             raise NoiseError(
@@ -124,15 +152,34 @@ def corrupt(
             projection=projection,
             stream=stream,
         )
-    return NoisyLabels(noisy, NoiseReport.of(clean, noisy, classes))
+    return NoisyLabels(noisy, NoiseReport.of(clean, noisy, classes, label))
 
 
-def _from_file(path: Path, clean: Labels, classes: int, part: str) -> Labels:
+def real_labels(given: Labels, clean: Labels | None, classes: int) -> NoisyLabels:
+    """Take labels as they come, and compare them with the true ones where somebody knows these.
+
+    Parameters
+    ----------
+    given : int64 array of shape [N]
+    clean : int64 array of shape [N] or None
+        See :class:`lnlbench.data.dataset.Split`.
+    classes : int
+    """
+    return NoisyLabels(given.copy(), NoiseReport.of(clean, given, classes))
+
+
+def _stored(
+    kind: str, settings: Mapping[str, Any], human: HumanLabels | None, clean: Labels, classes: int, part: str
+) -> tuple[Labels, str]:
+    """Labels that are read and not drawn, and what a noise file calls them."""
     if part != "train":
+        what = settings["path"] if kind == "file" else "A file of labels that people gave"
         raise NoiseError(
-            f"{path} holds labels of the training set only, and this data set has a {part} split of its own.",
+            f"{what} holds labels of the training set only, and this data set has a {part} split of its own.",
             "Set validation_labels to clean.",
         )
+    if kind == "human":
+        return human_labels(settings["labels"], human, clean, classes), ""
+    path = Path(settings["path"])
     found = read_noise_file(path)
-    found.verify(clean, classes, str(path))
-    return found.labels
+    return found.labels_for(clean, classes, str(path)), found.label

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lnlbench.data.source import Index, Labels
-from lnlbench.noise.inputs import Floats, Inputs, chunks, standardised
+from lnlbench.noise.instance_inputs import Floats, Inputs, chunks, standardised
 
 # Returns the projection, of shape [L, C], for a class; None asks for the shared one.
 Projection = Callable[[int | None, int], Floats]

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from lnlbench.data.cifar import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from lnlbench.data.source import Labels
+from lnlbench.data.source import Labels, Maps
 from lnlbench.errors import NoiseError
 
-# Patrini et al. (2017), as DivideMix, ELR and UNICON use it.
-CIFAR10_PAIRS = {
-    "truck": "automobile",
-    "bird": "airplane",
-    "deer": "horse",
-    "cat": "dog",
-    "dog": "cat",
-}
+# Of a data set that has none of its own.
+NO_MAPS: Maps = MappingProxyType({})
 
 _BLOCK = 5
-
-
-def cifar10_map() -> list[int]:
-    """Truck to automobile, bird to airplane, deer to horse, cat and dog to each other."""
-    return [CIFAR10_CLASSES.index(CIFAR10_PAIRS.get(name, name)) for name in CIFAR10_CLASSES]
-
-
-def superclass_map() -> list[int]:
-    """CIFAR-100: the next class, by number, inside the same superclass, circular."""
-    target = list(range(len(CIFAR100_CLASSES)))
-    for group in CIFAR100_SUPERCLASSES.values():
-        members = sorted(CIFAR100_CLASSES.index(name) for name in group)
-        for position, member in enumerate(members):
-            target[member] = members[(position + 1) % len(members)]
-    return target
 
 
 def block_map(classes: int) -> list[int]:
@@ -52,20 +31,16 @@ def next_map(classes: int) -> list[int]:
     return [(number + 1) % classes for number in range(classes)]
 
 
-def named_maps(family: str, classes: int) -> dict[str, list[int]]:
-    """Return the maps that a data set has, by name, its default first."""
-    maps: dict[str, list[int]] = {}
-    if family == "cifar10":
-        maps["cifar10"] = cifar10_map()
-    if family == "cifar100":
-        maps["superclass"] = superclass_map()
+def named_maps(own: Maps, classes: int) -> dict[str, list[int]]:
+    """Return the maps that a data set can have by name: its own, the default first, and those of any."""
+    maps = {name: list(targets) for name, targets in own.items()}
     maps["next"] = next_map(classes)
     if classes % _BLOCK == 0:
         maps["block5"] = block_map(classes)
     return maps
 
 
-def resolve_map(value: Any, family: str, classes: int) -> Labels:
+def resolve_map(value: Any, own: Maps, classes: int) -> Labels:
     """Return the target of every class.
 
     Parameters
@@ -73,8 +48,8 @@ def resolve_map(value: Any, family: str, classes: int) -> Labels:
     value : str, sequence or mapping
         The name of a map, C targets, or pairs ``old: new`` of the classes that change (as a
         mapping, or as a sequence of pairs).
-    family : str
-        The data set's family.
+    own : mapping of str to sequence of int
+        The data set's own maps.
     classes : int
         Number of classes, C.
 
@@ -88,13 +63,13 @@ def resolve_map(value: Any, family: str, classes: int) -> Labels:
         If the data set has no map of that name, or the given map is not one.
     """
     if isinstance(value, str):
-        maps = named_maps(family, classes)
+        maps = named_maps(own, classes)
         if value not in maps:
             raise NoiseError(
-                f"There is no asymmetric map '{value}' for {classes} classes of family '{family}'.",
+                f"This data set has no asymmetric map '{value}' for its {classes} classes.",
                 f"Choose one of {', '.join(maps)}, or give map as a list of {classes} classes.",
             )
-        return np.array(maps[value], dtype=np.int64)
+        value = maps[value]
     target = _user_map(value, classes)
     if target == list(range(classes)):
         raise NoiseError("The asymmetric map changes no class.", "Map at least one class to another.")

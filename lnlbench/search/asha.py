@@ -10,32 +10,30 @@ decides about new trials as if there had been no interruption.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # First, because it sets what Ray reads when it is imported.
-from lnlbench.ray_session import Resources, ray_session, scratch_folder, workspace_for
+from lnlbench.running.ray_session import ray_session
 
 # isort: split
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from lnlbench.errors import LnlbenchError, StoreError
-from lnlbench.interruption import requested
-from lnlbench.record import Record
-from lnlbench.runner import Deliver, StopEarly
+from lnlbench.errors import LnlbenchError
+from lnlbench.records.record import Record
+from lnlbench.running.job import Job
+from lnlbench.running.ray_trials import Deliver, fit, send, work_and_send
+from lnlbench.running.worker import Limits
 from lnlbench.search.journal import Journal
 from lnlbench.search.outcome import METRICS
 from lnlbench.spec import TrialSpec
-from lnlbench.trial import StopTrial
-from lnlbench.worker import Limits, work
-from lnlbench.workspace import Setting
+from lnlbench.trials.workspace import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Candidate:
     """A trial for the scheduler.
 
     ``known`` are accuracies of earlier runs by epoch; ``over`` says that there will be no more.
@@ -47,16 +45,7 @@ class _Job:
 
 
 def run_asha(
-    specs: Sequence[TrialSpec],
-    finished_curves: Mapping[str, Sequence[float]],
-    journal: Journal,
-    setting: Setting,
-    resources: Resources,
-    limits: Limits,
-    *,
-    started: Callable[[TrialSpec], None],
-    finished: Callable[[Record], None],
-    stopped: Callable[[TrialSpec, int], None],
+    specs: Sequence[TrialSpec], finished_curves: Mapping[str, Sequence[float]], journal: Journal, job: Job
 ) -> None:
     """Run the trials that are neither finished nor stopped; returns when all are.
 
@@ -68,84 +57,60 @@ def run_asha(
         Trials that have a record, with their validation accuracy per epoch.
     journal : Journal
         Its rule, and what it was told and decided before; new reports are added.
-    setting : Setting
-    resources : Resources
-    limits : Limits
-    started, finished, stopped : callable
-        Called in this process; one of the last two exactly once per trial that is run, the third
-        with the epochs that it had.
+    job : Job
+        Its listener is called in this process; ``finished`` or ``stopped`` exactly once per trial that
+        is run.
 
     Raises
     ------
     LnlbenchError
-        Whatever ``finished`` raised, or the journal.
+        Whatever the listener's ``finished`` raised, or the journal.
     """
     rule = journal.rule
-    jobs = _jobs(specs, finished_curves, journal)
-    if all(job.over for job in jobs):
+    candidates = _candidates(specs, finished_curves, journal)
+    if all(candidate.over for candidate in candidates):
         return
-    parameters = {
-        "jobs": [(job.spec.to_dict(), sorted(job.known.items()), job.over) for job in jobs],
+    values = {
+        "candidates": [(c.spec.to_dict(), sorted(c.known.items()), c.over) for c in candidates],
         "metric": rule.metric,
-        "setting": setting,
-        "limits": limits,
+        "settings": job.settings,
+        "limits": job.limits,
     }
-    with ray_session(resources), scratch_folder() as scratch:
-        follow = _Follow(jobs, journal, limits, started, finished, stopped)
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(_trainable, **parameters),
-                {"cpu": resources.cpus, "gpu": resources.gpus},
-            ),
-            param_space={"trial": tune.grid_search(list(range(len(jobs))))},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=resources.jobs,
-                reuse_actors=True,
-                scheduler=ASHAScheduler(
-                    time_attr="epoch",
-                    metric="score",
-                    mode="max",
-                    max_t=jobs[0].spec.epochs,
-                    grace_period=rule.grace,
-                    reduction_factor=rule.reduction,
-                ),
-            ),
-            run_config=tune.RunConfig(
-                name="search",
-                storage_path=scratch,
-                callbacks=[follow],
-                stop=StopEarly(follow, limits.flag),
-                verbose=0,
-            ),
-        )
-        tuner.fit()
-    if follow.error is not None:
-        raise follow.error
+    scheduler = ASHAScheduler(
+        time_attr="epoch",
+        metric="score",
+        mode="max",
+        max_t=candidates[0].spec.epochs,
+        grace_period=rule.grace,
+        reduction_factor=rule.reduction,
+    )
+    with ray_session(job):
+        fit(_trainable, values, len(candidates), _Follow(candidates, journal, job), job, scheduler)
 
 
-def _jobs(
+def _candidates(
     specs: Sequence[TrialSpec], finished_curves: Mapping[str, Sequence[float]], journal: Journal
-) -> list[_Job]:
+) -> list[_Candidate]:
     """Return the trials in the order in which they start: what is known comes first, and of
     that what went furthest, so that the rungs are as demanding as they were."""
-    jobs = []
+    found = []
     for spec in specs:
         key = spec.trial_id
         if key in finished_curves:
-            jobs.append(_Job(spec, dict(enumerate(finished_curves[key], start=1)), over=True))
+            found.append(_Candidate(spec, dict(enumerate(finished_curves[key], start=1)), over=True))
         else:
-            jobs.append(_Job(spec, journal.reports.get(key, {}), over=key in journal.stopped))
-    return sorted(jobs, key=lambda job: (not job.over, -len(job.known)))
+            found.append(_Candidate(spec, journal.reports.get(key, {}), over=key in journal.stopped))
+    return sorted(found, key=lambda candidate: (not candidate.over, -len(candidate.known)))
 
 
 def _trainable(
     config: dict[str, Any],
-    jobs: list[tuple[dict[str, Any], list[tuple[int, float]], bool]],
+    candidates: list[tuple[dict[str, Any], list[tuple[int, float]], bool]],
     metric: str,
-    setting: Setting,
+    settings: RunSettings,
     limits: Limits,
 ) -> None:
-    value, known, over = jobs[config["trial"]]
+    value, known, over = candidates[config["trial"]]
     accuracies: list[float] = []
     for epoch, accuracy in known:
         accuracies.append(accuracy)
@@ -153,70 +118,52 @@ def _trainable(
     if over:
         return
     spec = TrialSpec.from_dict(value)
-    reported = known[-1][0] if known else 0
 
-    def report(entry: Mapping[str, Any]) -> None:
+    def on_epoch(entry: Mapping[str, Any]) -> None:
         epoch = entry["epoch"] + 1
-        if epoch <= reported:
+        if known and epoch <= known[-1][0]:
             return  # before the interruption
         accuracies.append(entry["validation"])
-        if epoch == spec.epochs:
-            return  # goes with the record: the scheduler ends a trial at its last epoch
-        try:
-            tune.report(
-                {"epoch": epoch, "score": METRICS[metric](accuracies), "validation": entry["validation"]}
-            )
-        except SystemExit as end:  # how Tune ends a trial that its scheduler has stopped
-            raise StopTrial from end
+        # The last one goes with the record: the scheduler ends a trial at its last epoch.
+        if epoch < spec.epochs:
+            send({"epoch": epoch, "score": METRICS[metric](accuracies), "entry": dict(entry)})
 
-    try:
-        record = work(spec, workspace_for(setting, limits), limits, report)
-    except StoreError as error:
-        tune.report({"unsaved": [error.message, error.hint]})
-        return
-    if record is None and requested(limits.flag):
-        return
-    if record is None:
-        sys.exit(0)  # as Tune would have ended a trial that it stops; after a return it waits for ever
-    score = {"epoch": spec.epochs, "score": METRICS[metric](accuracies)} if record.error is None else {}
-    tune.report({**score, "record": record.to_dict()})
+    def score(record: Record) -> dict[str, Any]:
+        return {"epoch": spec.epochs, "score": METRICS[metric](accuracies)} if record.error is None else {}
+
+    work_and_send(spec, settings, limits, on_epoch, score)
 
 
 class _Follow(Deliver):
-    """Keep what comes in: epochs and decisions in the journal, records with the driver's code."""
+    """Keep what comes in: epochs and decisions in the journal, and what the job's listener hears."""
 
-    def __init__(
-        self,
-        jobs: Sequence[_Job],
-        journal: Journal,
-        limits: Limits,
-        started: Callable[[TrialSpec], None],
-        finished: Callable[[Record], None],
-        stopped: Callable[[TrialSpec, int], None],
-    ) -> None:
-        super().__init__([job.spec for job in jobs], limits, started, finished)
-        self._jobs = jobs
+    def __init__(self, candidates: Sequence[_Candidate], journal: Journal, job: Job) -> None:
+        super().__init__([candidate.spec for candidate in candidates], job)
+        self._candidates = candidates
         self._journal = journal
-        self._stopped = stopped
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._jobs[trial.config["trial"]].over:
+        candidate = self._candidates[trial.config["trial"]]
+        if not candidate.over:
+            self._told[trial.config["trial"]] = len(candidate.known)  # before the interruption
             super().on_trial_start(iteration, trials, trial, **info)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        job = self._jobs[trial.config["trial"]]
-        if job.over or self.error is not None:
+        number = trial.config["trial"]
+        candidate = self._candidates[number]
+        if candidate.over or self.error is not None:
             return
         if "record" in result or "unsaved" in result:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return
         try:
-            if "validation" in result:
-                self._journal.report(job.spec.trial_id, result["epoch"], result["validation"])
+            if "entry" in result:
+                self.tell_epochs(number, [result["entry"]])
+                self._journal.report(candidate.spec.trial_id, result["epoch"], result["entry"]["validation"])
             if result["done"]:  # set by Tune before this call if the scheduler has decided so
-                self._journal.stop(job.spec.trial_id, result["epoch"])
-                self._stopped(job.spec, result["epoch"])
+                self._journal.stop(candidate.spec.trial_id, result["epoch"])
+                self._job.listener.stopped(candidate.spec, result["epoch"])
         except LnlbenchError as error:
             self.error = error

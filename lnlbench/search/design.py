@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lnlbench.errors import NothingSelectedError, UsageError
-from lnlbench.plan import Plan, PlannedTrial
-from lnlbench.plan import plan as make_plan
+from lnlbench.grids.plan import Plan
+from lnlbench.grids.plan import plan as make_plan
+from lnlbench.grids.resolve import PlannedTrial
+from lnlbench.grids.settings import AXES, resolve_key
+from lnlbench.grids.toml import Origin
+from lnlbench.grids.tuning import phase_kind
 from lnlbench.search.space import Configuration, Space
-from lnlbench.settings import AXES, Origin, resolve_key
 from lnlbench.spec import TrialSpec
 
 
@@ -44,7 +47,13 @@ class Search:
         """Return the trials of a configuration, one per seed."""
         values = dict(configuration.values)
         return tuple(
-            replace(spec, phases=tuple(replace(phase, **values) for phase in spec.phases))
+            replace(
+                spec,
+                phases=tuple(
+                    phase_kind(phase.kind).resolve(phase.kind, phase.settings() | values)
+                    for phase in spec.phases
+                ),
+            )
             for spec in self.base
         )
 
@@ -71,7 +80,7 @@ def base_plan(
     space : Space
     method : str
     where, sets, seeds
-        As :func:`lnlbench.plan.plan` takes them.
+        As :func:`lnlbench.grids.plan.plan` takes them.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from lnlbench.search.outcome import Curve
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class HalvingRule:
     """How the scheduler decides.
 
     Attributes
@@ -48,7 +48,7 @@ class Journal:
     ----------
     out : Path
         Output folder of the search; a missing file is made with the first report.
-    rule : Rule
+    rule : HalvingRule
     code : str
         Fingerprint of the method's code.
     fresh : bool, default False
@@ -56,14 +56,14 @@ class Journal:
 
     Attributes
     ----------
-    rule : Rule
+    rule : HalvingRule
     reports : dict of str to dict
         By trial id: validation accuracy in percent by epoch, from 1.
     stopped : set of str
         Trials that the scheduler has ended.
     """
 
-    def __init__(self, out: Path, rule: Rule, code: str, *, fresh: bool = False) -> None:
+    def __init__(self, out: Path, rule: HalvingRule, code: str, *, fresh: bool = False) -> None:
         text = json.dumps({**asdict(rule), "code": code}, sort_keys=True)
         self.path = out / "searches" / f"asha-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
         self.rule = rule

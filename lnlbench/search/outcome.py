@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lnlbench.errors import UsageError, suggest
-from lnlbench.record import Record, Status
+from lnlbench.records.record import Record, Status
 from lnlbench.search.design import Search
 from lnlbench.search.space import Configuration, Space
 
 # Accuracy of an epoch is a ratio of counts, so means that differ by less are equal.
 _DIGITS = 9
 
-_TEST_METRICS = ("best", "last", "oracle", "test")
+_TEST_METRICS = ("best", "last", "oracle", "label_wave", "test")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lnlbench.conditions import MAX_TRIALS
+from lnlbench.basics.seeding import numpy_stream
 from lnlbench.errors import UsageError, suggest
-from lnlbench.seeding import numpy_stream
-from lnlbench.settings import KEYS, SHORT_NAMES, Origin, check_value, parse_value
-from lnlbench.spec import one_of
-
-# A trial in `lp-fft` has the hyperparameters of both, so those are what is searched.
-PHASES = ("lp", "fft")
+from lnlbench.grids.settings import check_value, parse_value, phase_settings, short_for
+from lnlbench.grids.toml import Origin
+from lnlbench.grids.tuning import kinds_of, registered_kinds
+from lnlbench.records.filters import MAX_TRIALS
 
 # The paper's Table 7. There the optimiser is searched for linear probing; Table 8 gives
 # fine-tuning one of its own as well, so both phases search it here.
@@ -56,9 +54,10 @@ class Space:
 
     Attributes
     ----------
-    phase : {"lp", "fft"}
+    phase : str
+        A kind of phase.
     values : mapping of name to tuple
-        Values per field of :class:`lnlbench.spec.PhaseSpec`, in the order in which they were given.
+        Values per setting of the phase, in the order in which they were given.
     """
 
     phase: str
@@ -126,14 +125,16 @@ def check_phase(tuning: str) -> str:
     Raises
     ------
     UsageError
-        If it has two phases, or does not exist.
+        If it has several phases, or does not exist.
     """
-    if tuning == "lp-fft":
+    kinds = kinds_of(tuning)
+    if len(kinds) > 1:  # its trials have the hyperparameters of each kind, so those are what is searched
+        searches = ", then ".join(f"--tuning {kind}" for kind in dict.fromkeys(kinds))
         raise UsageError(
-            "Tuning 'lp-fft' is not searched as a whole: each of its phases has hyperparameters of its own.",
-            "Search --tuning lp, then --tuning fft, into one --write file; lp-fft uses both.",
+            f"Tuning '{tuning}' is not searched as a whole: each phase has hyperparameters of its own.",
+            f"Search {searches}, into one --write file; {tuning} uses all of them.",
         )
-    return one_of(tuning, PHASES, "tuning mode for a search")
+    return tuning
 
 
 def parse_space(phase: str, texts: Sequence[str] = ()) -> Space:
@@ -141,7 +142,8 @@ def parse_space(phase: str, texts: Sequence[str] = ()) -> Space:
 
     Parameters
     ----------
-    phase : {"lp", "fft"}
+    phase : str
+        A kind of phase.
     texts : sequence of str
         A key is a setting of the phase, as in ``lp.lr``, or short ``lr``. Its values replace
         those of the paper; one value fixes it; a key that the paper does not search is added.
@@ -177,12 +179,12 @@ def parse_space(phase: str, texts: Sequence[str] = ()) -> Space:
 
 
 def _searchable(phase: str, key: str) -> str:
-    """Return the field of PhaseSpec that a key of ``--space`` means."""
-    names = [full.rpartition(".")[2] for full in KEYS if full.startswith(f"{phase}.")]
+    """Return the setting of the phase that a key of ``--space`` means."""
+    names = phase_settings(phase)
     prefix, separator, name = key.rpartition(".")
     if separator and prefix != phase:
         other = f"Only settings of the phase that is tuned are searched, and '{key}' is none."
-        if prefix in PHASES:
+        if prefix in registered_kinds():
             raise UsageError(other, f"Search it in a second command with --tuning {prefix}.")
         raise UsageError(
             other,
@@ -195,7 +197,7 @@ def _searchable(phase: str, key: str) -> str:
             f"'{name}' is not searched: it {_NOT_SEARCHED[name]}.", f"Set it: --set {phase}.{name}=…."
         )
     if name not in names:
-        elsewhere = SHORT_NAMES.get(name)
+        elsewhere = short_for(name)
         raise UsageError(
             f"Unknown key '{key}' for a search of '{phase}'"
             + (f" (there is {' and '.join(elsewhere)})." if elsewhere else "."),

@@ -1,13 +1,13 @@
 """Write what a search chose into a hyperparameter file, beside what the file already has.
 
-The format is read by :mod:`lnlbench.hyperparameters`. A file may have been written by hand, so its
+The format is read by :mod:`lnlbench.grids.hyperparameters`. A file may have been written by hand, so its
 comments and its order are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from lnlbench._version import __version__
+from lnlbench.basics.files import write_atomically
 from lnlbench.errors import UsageError
-from lnlbench.files import write_atomically
 from lnlbench.search.design import Search
 from lnlbench.search.outcome import Result
 from lnlbench.search.space import Space
@@ -36,9 +36,10 @@ class Chosen:
     Attributes
     ----------
     backbone : str
-    phase : {"lp", "fft"}
+    phase : str
+        A kind of phase.
     settings : mapping
-        Fields of :class:`lnlbench.spec.PhaseSpec`.
+        Settings of the phase.
     source : tuple of str
         Provenance, one fact each.
     """
@@ -99,10 +100,11 @@ def _conditions(spec: TrialSpec, space: Space) -> list[str]:
     if spec.backbone.weights != "pretrained":
         facts.append(f"weights {spec.backbone.weights}")
     phase = spec.phases[0]
-    for item in fields(PhaseSpec):
-        value = getattr(phase, item.name)
-        if item.name not in ("kind", "epochs", *space.values) and value != item.default:
-            facts.append(f"{item.name} {show(value)}")
+    default = PhaseSpec(phase.kind, phase.epochs).settings()
+    for name, value in phase.settings().items():
+        is_default = name in phase.at_default or (name in default and value == default[name])
+        if name not in space.values and not is_default:
+            facts.append(f"{name} {show(value)}")
     return facts
 
 

@@ -1,0 +1,124 @@
+"""Many records: what the verbs take beside reading every file."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lnlbench
+from lnlbench.basics import files
+from lnlbench.cli.status import describe
+from lnlbench.cli.table import make_table
+from lnlbench.grids.plan import Plan
+from lnlbench.records.folders import joined, read_results
+from lnlbench.records.index import SETTLED_NS
+from lnlbench.records.record import Record, Status
+from lnlbench.records.store import Store
+from lnlbench.spec import TrialSpec
+
+from .measure import Line, interleave, seconds
+
+COUNT, QUICK_COUNT = 10_000, 240
+ROUNDS, QUICK_ROUNDS = 5, 1
+# Seconds for the full count.
+AIMS = {"status": 1.0, "table": 2.0, "run": 3.0}
+
+GRID = """
+schema = 1
+title = "Many trials"
+dataset = "cifar100"
+backbone = "efficientnet_lite0"
+noise = ["symmetric-0.2", "symmetric-0.6", "asymmetric-0.4", "instance-0.4"]
+seeds = [0]
+[[rows]]
+tuning = "lp"
+method = ["ce", "gce", "elr", "turn", "dividemix"]
+[lp]
+epochs = 20
+"""
+PER_SEED = 20
+CLASSES = 100
+
+
+def run(threads: int, quick: bool) -> Iterator[Line]:
+    """Measure; yield a line for each verb. Threads make no difference here."""
+    count = QUICK_COUNT if quick else COUNT
+    with TemporaryDirectory() as folder:
+        grid, out = Path(folder) / "many.toml", Path(folder) / "out"
+        grid.write_text(GRID)
+        seeds = f"0-{count // PER_SEED - 1}"
+        size = _fill(out, lnlbench.plan(grid, seeds=seeds))
+
+        def nothing_to_do() -> None:
+            result = lnlbench.run(grid, out, seeds=seeds, executor="inline")
+            make_table(joined([result.store]), [result.plan.grid], warn=False)
+
+        verbs: dict[str, Callable[[], Any]] = {
+            "status": lambda: describe(Store.open(out)),
+            "table": lambda: make_table(read_results([out]), ["many"]),
+            "run": nothing_to_do,
+        }
+        competitors = verbs | {"every file": lambda: _read(out)}
+        times = interleave(
+            {name: (lambda act=act: seconds(act)) for name, act in competitors.items()},
+            QUICK_ROUNDS if quick else ROUNDS,
+        )
+    for verb, aim in AIMS.items():
+        yield Line(
+            "records",
+            f"{verb}{' with nothing to do' if verb == 'run' else ''} beside reading every file as JSON",
+            f"{count:,} records of {size / 1e3:.0f} kB, files in the page cache, start-up not counted",
+            {verb: times.median(verb), "every file": times.median("every file")},
+            times.values[verb],
+            unit="s",
+            aim=aim,
+        )
+
+
+def _fill(out: Path, plan: Plan) -> float:
+    """Write a record for every trial of a plan; returns their mean size in bytes."""
+    store, draw = Store.open(out, create=True), random.Random(0)
+    store.put_plan(plan.to_dict())
+    (out / "trials").mkdir()
+    for planned in plan.planned:
+        record = _record(planned.spec, draw)
+        # As the store does it, without waiting for the disk.
+        files.write_checked(out / "trials" / f"{record.trial_id}.json", record.to_dict(), durable=False)
+    time.sleep(SETTLED_NS / 1e9)
+    sizes = [path.stat().st_size for path in (out / "trials").iterdir()]
+    return sum(sizes) / len(sizes)
+
+
+def _record(spec: TrialSpec, draw: random.Random) -> Record:
+    def shares() -> list[float | None]:
+        return [draw.uniform(0, 100) for _ in range(CLASSES)]
+
+    accuracies = [draw.uniform(50, 90) for _ in range(spec.epochs)]
+    passes = {name: draw.randrange(10**6) for name in ("backbone_forward", "head_forward")}
+    passes |= {f"{part}_{way}": 0 for part in ("backbone", "head") for way in ("forward_grad", "backward")}
+    return Record.from_dict(
+        {
+            "spec": spec.to_dict(),
+            "status": Status.DONE,
+            "metrics": {"best": max(accuracies), "last": accuracies[-1], "oracle": max(accuracies)},
+            "history": [
+                {"phase": "lp", "epoch": epoch, "loss": draw.random(), "validation": value, "test": value}
+                | {"selection": {"size": 9, "per_class": {"purity": shares(), "recall": shares()}}}
+                for epoch, value in enumerate(accuracies)
+            ],
+            "times": {"train_s": draw.random(), "eval_s": draw.random(), "wall_s": draw.random()},
+            "ledger": {"training": passes},
+            "noise": {"transitions": [[draw.randrange(500) for _ in range(CLASSES)] for _ in range(CLASSES)]},
+            "finished": "2025-01-01T00:00:00+00:00",
+        }
+    )
+
+
+def _read(out: Path) -> None:
+    for path in (out / "trials").iterdir():
+        json.loads(path.read_bytes())

@@ -1,0 +1,105 @@
+"""Tests of whether methods differ at all, and which of them do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import friedmanchisquare, rankdata, wilcoxon
+
+from lnlbench.analysis.ranking.contest import Contest, Numbers
+from lnlbench.analysis.stats import CONFIDENCE
+
+UNITS = ("settings", "seeds")
+# Samples up to this size have an exact p-value in scipy if there are neither ties nor zeros.
+_EXACT = 50
+
+
+def ranks(means: Numbers) -> Numbers:
+    """Return ranks within each row, 1 for the highest; ties share their mean rank."""
+    return np.asarray(rankdata(-means, axis=1), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Friedman:
+    """Friedman's test of equal ranks (J. Am. Stat. Assoc. 32, 1937).
+
+    Attributes
+    ----------
+    statistic, p : float
+        Chi-squared, and its p-value.
+    agreement : float
+        Kendall's W, from 0 (settings rank at random) to 1 (all alike).
+    """
+
+    statistic: float
+    p: float
+    agreement: float
+
+
+def friedman(means: Numbers) -> Friedman | None:
+    """Test whether entrants have the same average rank over settings.
+
+    Returns
+    -------
+    Friedman or None
+        None for fewer than three entrants or two settings, or if all are equal everywhere.
+    """
+    settings, entrants = means.shape
+    if settings < 2 or entrants < 3 or np.ptp(means, axis=1).max() == 0.0:
+        return None
+    result = friedmanchisquare(*means.T)
+    agreement = float(result.statistic) / (settings * (entrants - 1))
+    return Friedman(float(result.statistic), float(result.pvalue), agreement)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for as many tests as there are (S. Holm, Scand. J. Stat. 6, 1979)."""
+    adjusted = [0.0] * len(p)
+    highest = 0.0
+    for done, at in enumerate(sorted(range(len(p)), key=lambda at: p[at])):
+        highest = max(highest, min(1.0, (len(p) - done) * p[at]))
+        adjusted[at] = highest
+    return adjusted
+
+
+def choose_unit(contest: Contest) -> str:
+    """Return what signed ranks are taken of: settings, or seeds where settings are too few for any p.
+
+    The smallest p of n settings is 2 / 2^n, and Holm multiplies it by the number of pairs.
+    """
+    entrants = len(contest.entrants)
+    smallest = 2.0 ** (1 - len(contest.settings)) * entrants * (entrants - 1) / 2
+    return "settings" if smallest <= 1 - CONFIDENCE else "seeds"
+
+
+def signed_rank_tests(differences: Numbers, unit: str) -> list[float]:
+    """Return p-values of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945), one per pair.
+
+    Parameters
+    ----------
+    differences : array [settings, pairs, seeds]
+        See :func:`lnlbench.analysis.ranking.resampling.paired_differences`.
+    unit : {"settings", "seeds"}
+        Whether a setting's mean over seeds is one observation, for claims about further settings, or
+        each seed of each setting, for claims about these settings alone.
+    """
+    pairs = differences.shape[1]
+    if unit == "settings":
+        samples = np.nanmean(differences, axis=2).T
+    else:
+        samples = differences.transpose(1, 0, 2).reshape(pairs, -1)
+    found = [1.0] * pairs
+    alike: dict[tuple[int, int], list[int]] = {}
+    kept = [sample[~np.isnan(sample)] for sample in samples]
+    for at, sample in enumerate(kept):
+        if len(sample) > 1 and sample.any():
+            # Few values with ties or zeros have a distribution of their own, so they go alone.
+            plain = len(sample) > _EXACT or len(np.unique(np.abs(sample[sample != 0]))) == len(sample)
+            alike.setdefault((len(sample), -1 if plain else at), []).append(at)
+    for members in alike.values():
+        result = wilcoxon(np.stack([kept[at] for at in members]), axis=1)
+        for at, p in zip(members, result.pvalue, strict=True):
+            found[at] = float(p)
+    return found

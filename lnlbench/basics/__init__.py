@@ -1,0 +1,1 @@
+"""What every room needs: files, locks, seeds, clocks, text for terminals."""

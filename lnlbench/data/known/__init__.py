@@ -1,0 +1,1 @@
+"""Published data sets by name, and stand-ins with their layouts."""

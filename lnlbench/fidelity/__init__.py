@@ -1,7 +1,0 @@
-"""The fidelity page: what every method and noise generator claims, where from, and how it is tested.
-
-``python -m lnlbench.fidelity`` writes ``docs/fidelity.md`` from the docstrings, the classes and the
-tests of a source checkout, and names what is missing. Docstrings follow numpy's convention, with
-three kinds of paragraphs of their own: ``Costs …``, ``Deviations …`` (or ``No deviations known.``)
-and ``Source: …``; the description of every parameter ends with ``Source: …``.
-"""

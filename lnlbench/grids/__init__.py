@@ -1,0 +1,1 @@
+"""Grids: from a TOML file to the trials that it asks for."""

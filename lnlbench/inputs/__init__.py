@@ -1,0 +1,1 @@
+"""What a network is fed: live images, their views, or cached features."""

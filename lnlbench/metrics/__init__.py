@@ -1,0 +1,1 @@
+"""The metrics that every trial measures, through entry points like anybody's."""

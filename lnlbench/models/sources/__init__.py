@@ -1,0 +1,1 @@
+"""Where backbones come from: hubs, packages, and networks for small images."""

@@ -1,0 +1,1 @@
+"""Plugins: find, locate, load, check, fingerprint."""

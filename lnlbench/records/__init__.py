@@ -1,0 +1,1 @@
+"""Records of trials: facts on disk, which of them are stale, and a frame of them."""

@@ -1,0 +1,1 @@
+"""Running a plan: what is pending, who executes it, and what is kept."""

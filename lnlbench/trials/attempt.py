@@ -1,0 +1,112 @@
+"""A trial that is attempted: whatever it raises is its record, and what it changes is put back."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lnlbench.basics.allocator import is_out_of_memory, return_device_memory, return_freed_memory
+from lnlbench.basics.clocks import now
+from lnlbench.basics.environment import describe_environment
+from lnlbench.basics.facts import ErrorFacts
+from lnlbench.basics.process_settings import process_as_found
+from lnlbench.errors import LnlbenchError, StoreError
+from lnlbench.models.device_trouble import LOST_DEVICE, is_lost, memory_advice
+from lnlbench.records.record import Record, Status
+from lnlbench.spec import TrialSpec
+from lnlbench.trials.trial import run_trial
+from lnlbench.trials.workspace import Workspace
+
+# Characters of a failure that are kept.
+MESSAGE_LENGTH = 2_000
+TRACE_LENGTH = 20_000
+
+
+def attempt_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
+    """Run a trial and return its record; a failure is a record too.
+
+    Whatever a plugin raises is caught here, and nowhere else: one broken trial must not take
+    the others along, and its reason must not get lost. After one that has lost its GPU,
+    ``workspace.lost`` says that no other can run in this process.
+
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        See :func:`run_trial`.
+
+    Raises
+    ------
+    StopTrial
+        What ``on_epoch`` raises to end a trial that has not failed.
+    StoreError
+        If its checkpoint cannot be saved. That is no failure of the trial, and a run that went on
+        would lose the other trials' epochs as well.
+    """
+    started = now()
+    describe_environment()  # now: a GPU that is lost could not be asked
+    try:
+        with process_as_found():
+            return run_trial(spec, workspace, on_epoch)
+    except StoreError:
+        raise
+    # A plugin that calls sys.exit() must not end the worker, which other trials need.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        workspace.lost = is_lost(workspace.device)
+        return failure(
+            spec,
+            type(error).__name__,
+            _message(error),
+            hint=_hint(error, spec, workspace),
+            trace=traceback.format_exc(),
+            started=started,
+        )
+    finally:
+        return_freed_memory()
+        if not workspace.lost:
+            return_device_memory()  # an actor may share the GPU with others
+
+
+def _hint(error: BaseException, spec: TrialSpec, workspace: Workspace) -> str | None:
+    """Return what to do about a failure, where that can be known."""
+    if isinstance(error, LnlbenchError):
+        return error.hint
+    if workspace.lost:
+        return LOST_DEVICE
+    return memory_advice(spec, workspace.device) if is_out_of_memory(error) else None
+
+
+def failure(
+    spec: TrialSpec, kind: str, message: str, *, hint: str | None = None, trace: str = "", started: str = ""
+) -> Record:
+    """Return the record of a trial that failed.
+
+    A message or traceback of megabytes (an array in an exception's text, say) is cut.
+    """
+    if len(message) > MESSAGE_LENGTH:
+        message = f"{message[:MESSAGE_LENGTH]}… ({len(message):,} characters)"
+    if len(trace) > TRACE_LENGTH:  # the end says most
+        trace = f"({len(trace):,} characters) …{trace[-TRACE_LENGTH:]}"
+    error: ErrorFacts = {"type": kind, "message": message, "hint": hint, "traceback": trace}
+    return Record(
+        spec,
+        Status.FAILED,
+        error=error,
+        environment=describe_environment(),
+        started=started or now(),
+        finished=now(),
+    )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, LnlbenchError):
+        return error.message
+    if isinstance(error, SystemExit):
+        return f"The code of the trial called sys.exit({error.code!r})."
+    try:
+        return str(error) or "It was raised without a message."
+    # A plugin's own exception class may be broken as well.
+    except Exception as broken:  # noqa: BLE001
+        return f"Its message cannot be shown ({type(broken).__name__})."

@@ -1,0 +1,522 @@
+"""One trial, from spec to record: read it top to bottom.
+
+::
+
+    spec ─▶ Problem ─▶ networks ─▶ phase ─▶ … ─▶ phase ─▶ Record
+            data, noisy            │
+            labels                 ├ its kind prepares the networks: what of them learns
+                                   ├ inputs: live images, or features extracted once
+                                   └ Method.begin_phase, then its epochs:
+
+    an epoch   seed all randomness from (trial, phase, epoch)       no generator needs to be saved
+      train ┌  Method.epoch(phase)                                  the only part timed as training
+      clock │    batch ─▶ loss ─▶ phase.step                        the ledger's hooks count every pass
+            └    phase.publish(selection)                           which samples it takes as clean
+                 predictions of training samples, as they come by   which epoch Label Wave chooses
+      eval  ┌  predict on validation and test                       counted apart from training
+      clock └  selection against the true labels                    the method never sees these
+    then       history grows by an entry, the checkpoint is saved, whoever listens is told
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from lnlbench._version import __version__
+from lnlbench.api import Method, Skip, Task
+from lnlbench.api.phase import Phase
+from lnlbench.api.selection import Selection, measure_selection
+from lnlbench.api.training_predictions import TrainingPredictions
+from lnlbench.basics.clocks import Clocks, now
+from lnlbench.basics.environment import describe_environment
+from lnlbench.basics.facts import (
+    CodeFacts,
+    EmbeddingFacts,
+    EpochFacts,
+    ExecutionFacts,
+    ModelFacts,
+    ShiftFacts,
+)
+from lnlbench.basics.process_settings import is_deterministic, tf32_flags
+from lnlbench.basics.seeding import derive_seed
+from lnlbench.deploy.keeping import ModelKeeper
+from lnlbench.errors import UsageError
+from lnlbench.inputs.feature_cache import CachedFeatures
+from lnlbench.inputs.network_inputs import Inputs
+from lnlbench.models.kinds.backward_cost import count_backward_units
+from lnlbench.models.ledger import Ledger
+from lnlbench.models.phase_kind import PhaseKind
+from lnlbench.records.beside.verdicts import encode_verdicts, facts_of
+from lnlbench.records.record import Record, Status
+from lnlbench.spec import TrialSpec
+from lnlbench.trials.accuracy import at_epochs, measure, predictions_of, summarise
+from lnlbench.trials.adaptation import IMAGES
+from lnlbench.trials.checkpoint import Checkpoints
+from lnlbench.trials.embedding import choose_sample, embed
+from lnlbench.trials.judging import judge
+from lnlbench.trials.mode_shift import measure_shift
+from lnlbench.trials.networks import InitialWeights, Model
+from lnlbench.trials.phase_inputs import Splits, make_splits
+from lnlbench.trials.problem import Problem, prepare_problem
+from lnlbench.trials.workspace import Workspace
+
+Entry = EpochFacts  # what an epoch gave
+
+
+class StopTrial(BaseException):
+    """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
+
+
+def run_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
+    """Run one trial, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    spec : TrialSpec
+    workspace : Workspace
+        Data, weights and caches of this process.
+    on_epoch : callable, optional
+        Called after each epoch, when its checkpoint is saved, with what the epoch gave: an
+        entry of ``Record.history``; of a trial that is continued, with the earlier ones first.
+        May raise :class:`StopTrial`.
+
+    Returns
+    -------
+    Record
+        With status done.
+
+    Raises
+    ------
+    LnlbenchError
+        If the trial cannot be run as specified.
+    """
+    checkpoints = Checkpoints(workspace.setting.checkpoints)
+    trial = Trial(spec, workspace)
+    saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity, workspace.device)
+    if saved is not None and on_epoch is not None:
+        for entry in saved["history"]:
+            on_epoch(entry)
+    for entry in trial.epochs(saved):
+        if trial.finished < spec.epochs:
+            checkpoints.save(spec.trial_id, trial.identity, trial.state())
+        if on_epoch is not None:
+            on_epoch(entry)
+    return trial.record()
+
+
+class Trial:
+    """One trial, an epoch at a time; it can be saved after any epoch, and continued.
+
+    Parameters
+    ----------
+    spec : TrialSpec
+    workspace : Workspace
+    method_class : type of Method, optional
+        Instead of the registered method of the spec's name.
+    problem : Problem, optional
+        Instead of the one that the spec describes.
+
+    Attributes
+    ----------
+    kinds : list of PhaseKind
+        Of the phases, in order.
+    method : Method
+    model : Model
+        Its networks.
+    ledger : Ledger
+    clocks : Clocks
+    history : list of dict
+        An entry per finished epoch, see :class:`lnlbench.records.record.Record`.
+    phase : Phase
+        The one that runs.
+    splits : Splits
+        What the networks are fed in it.
+    discarded : str or None
+        Why there was a checkpoint that could not be continued.
+    """
+
+    phase: Phase
+    splits: Splits
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        workspace: Workspace,
+        *,
+        method_class: type[Method] | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        self.spec = spec
+        self.workspace = workspace
+        self.started = now()
+        self.clocks, self.ledger = Clocks(workspace.device), Ledger()
+        self.history: list[Entry] = []
+        self.events: dict[str, int] = {}
+        self._published: Selection | None = None  # the last one, for verdicts
+        self._models = ModelKeeper(spec, workspace.setting.models)
+        self._extractions: list[dict[str, Any]] = []
+        self._continued: list[dict[str, Any]] = []
+        self._shift: ShiftFacts | None = None  # of the phase that begins
+        self.discarded: str | None = None
+        torch.set_num_threads(workspace.setting.threads)
+        if workspace.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(workspace.device)
+        with self.clocks("setup"):
+            self.problem = problem or prepare_problem(spec, workspace)
+            self._metrics = workspace.metrics()
+            self._code: CodeFacts = {}
+            if method_class is None:
+                method_class, self._code = workspace.method(spec.method.name)
+            self.kinds = [workspace.phase_kind(phase.kind)[0](phase) for phase in spec.phases]
+            self._kind_code = {phase.kind: workspace.phase_kind(phase.kind)[1] for phase in spec.phases}
+            asked = [(kind.phase.kind, kind.supports(spec, kind.phase)) for kind in self.kinds]
+            for who, declined in (*asked, (spec.method.name, method_class.supports(spec))):
+                if isinstance(declined, Skip):
+                    raise UsageError(f"{who} declines this trial: {declined.reason}.")
+            # Now and not when it is needed: what cannot be mapped shall not be trained first.
+            self._sample = choose_sample(spec.embedding, self.problem.dataset) if spec.embedding else None
+            features = self.problem.dataset.train.features
+            self._predictions = TrainingPredictions(
+                len(self.problem.train_labels), self.problem.classes, workspace.device
+            )
+            self.model = Model(
+                spec.backbone,
+                classes=self.problem.classes,
+                seed=spec.seed,
+                precision=spec.precision,
+                workspace=workspace,
+                ledger=self.ledger,
+                predictions=self._predictions,
+                given_features=None if features is None else features.shape[1],
+                adapt_to=self.problem.dataset if spec.adapts and features is None else None,
+            )
+            self._initial = InitialWeights(self.model.initial)
+            self.model.execution.apply(workspace.device)
+            if self.model.statistics is not None:
+                self._extracted(self.model.statistics, min(len(self.problem.dataset.train), IMAGES))
+            # For layers that a method makes itself; the networks' weights do not come from here.
+            torch.manual_seed(derive_seed("setup", spec.seed))
+            self.method = method_class.create(spec.method)
+            self.method.setup(
+                Task(
+                    self.problem.train_labels,
+                    self.problem.dataset.classes,
+                    workspace.device,
+                    self.model.network,
+                    partial(workspace.class_texts, spec.backbone, self.problem.dataset),
+                )
+            )
+
+    @property
+    def finished(self) -> int:
+        """Number of finished epochs, over all phases."""
+        return len(self.history)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued: code, data and weights."""
+        return {
+            "version": __version__,
+            "method": self._code.get("fingerprint", ""),
+            "kinds": self._kind_code,
+            "backbone": self.model.fingerprint,
+            "data": self.problem.dataset.fingerprint,
+            "execution": [self.model.execution.precision, self.model.execution.channels_last],
+            "device": self.workspace.device.type,
+            # Only where it is asked for: checkpoints are older than this.
+            **({"deterministic": True} if self.model.execution.deterministic else {}),
+        }
+
+    def epochs(self, saved: Mapping[str, Any] | None = None) -> Iterator[Entry]:
+        """Train, and yield what each epoch gave.
+
+        Parameters
+        ----------
+        saved : mapping, optional
+            What :meth:`state` returned: continue after that epoch, instead of from the start.
+        """
+        first_phase, first_epoch = (saved["phase"], saved["epoch"] + 1) if saved else (0, 0)
+        probed: Inputs | None = None  # what linear probing saw, for a phase that follows
+        for number, kind in enumerate(self.kinds):
+            with self.clocks("features"):
+                self.splits = self._make_splits(kind)
+                if self.splits.train.extracted:
+                    probed = self.splits.train
+            with self.clocks("setup"):
+                # A phase that is over as well: it may have put modules into the networks.
+                self._prepare_networks(number, kind)
+            if number < first_phase:
+                continue
+            self._shift = None
+            if number > first_phase:
+                self._shift = self._measure_shift(self.kinds[number - 1], kind)
+            with self.clocks("setup"):
+                self.phase = self._start_phase(number, kind, probed)
+                torch.manual_seed(derive_seed("begin_phase", self.spec.seed, number))
+                self.method.begin_phase(self.phase)
+                if saved and number == first_phase:
+                    self._restore(saved)
+            for epoch in range(first_epoch if number == first_phase else 0, kind.phase.epochs):
+                yield self._epoch(epoch)
+            for event, times in self.phase.events.items():
+                self.events[event] = self.events.get(event, 0) + times
+
+    def _make_splits(self, kind: PhaseKind) -> Splits:
+        splits = make_splits(kind, self.method.views, self.model, self.problem, self.workspace)
+        for entry in splits.extracted:
+            # Extraction for measuring belongs to evaluation, as live evaluation does.
+            self._extracted(entry, len(self.problem.train_labels))
+        return splits
+
+    def _extracted(self, entry: CachedFeatures, images: int) -> None:
+        """Count what the cache holds for this trial, whoever made it."""
+        self.ledger.add("features", "backbone_forward", images)
+        self._extractions.append({"seconds": entry.seconds, "threads": entry.threads, "fresh": entry.fresh})
+
+    def _measure_shift(self, before: PhaseKind, kind: PhaseKind) -> ShiftFacts | None:
+        """Compare modes and views where a phase trains the backbone, and the one before it kept it."""
+        if not before.keeps_features or kind.keeps_features or not self.model.networks:
+            return None
+        seed = derive_seed("shift", self.spec.seed)
+        with self.clocks("evaluation"):
+            return measure_shift(
+                self.model.networks[0], self.splits.train, kind.phase.batch_size, seed, self.ledger
+            )
+
+    def _prepare_networks(self, number: int, kind: PhaseKind) -> None:
+        """Let learn in the networks what a kind of phase says."""
+        torch.manual_seed(derive_seed("prepare", self.spec.seed, number))  # for modules that it makes
+        for network in self.model.networks:
+            kind.prepare(network)
+        self.ledger.backward_units = self._backward_units(kind)
+
+    def _backward_units(self, kind: PhaseKind) -> float:
+        """Return what a backward pass through a backbone costs in a phase, in forward passes."""
+        backbone = self.model.backbone
+        if not kind.counts_backward or backbone is None or not self.model.networks:
+            return kind.backward_units()
+        return count_backward_units(self.model.networks[0], backbone.preprocessing.size, self.ledger)
+
+    def _start_phase(self, number: int, kind: PhaseKind, probed: Inputs | None) -> Phase:
+        device = self.workspace.device
+        return Phase(
+            kind.phase,
+            number,
+            inputs=self.splits.train,
+            cached_plain=probed,
+            labels=self.problem.train_labels,
+            classes=self.problem.classes,
+            device=device,
+            # Heads compute in float32: without gradients of a backbone there are none in fp16.
+            scaler=None if kind.keeps_features else self.model.execution.scaler(device),
+            # All methods see the same batches and views.
+            seed=derive_seed("training", self.spec.seed, self.spec.dataset.label, self.spec.noise.label),
+            predictions=self._predictions,
+        )
+
+    def _epoch(self, epoch: int) -> Entry:
+        phase, problem, clocks = self.phase, self.problem, self.clocks
+        before = clocks.read("train"), clocks.read("evaluation")
+        phase.start_epoch(epoch)
+        with clocks("train"):
+            for network in self.model.networks:
+                network.train()
+            self.method.epoch(phase)
+            loss = phase.end_epoch()
+            changes = self._predictions.end_epoch()
+        with clocks("evaluation"), self.ledger.bucket("evaluation"):
+            for network in self.model.networks:
+                network.eval()
+            held_out, tested = (
+                predictions_of(self.method, inputs, labels, problem.classes)
+                for inputs, labels in (
+                    (self.splits.validation, problem.validation_labels),
+                    (self.splits.test, problem.test_labels),
+                )
+            )
+            entry: Entry = {
+                "phase": phase.kind,
+                "epoch": epoch,
+                "loss": loss,
+                "prediction_changes": changes,
+                "validation": held_out.accuracy,
+                "test": tested.accuracy,
+                "metrics": {
+                    "validation": measure(self._metrics, held_out),
+                    "test": measure(self._metrics, tested),
+                },
+            }
+        entry["train_s"] = round(clocks.read("train") - before[0], 4)
+        entry["eval_s"] = round(clocks.read("evaluation") - before[1], 4)
+        if epoch == 0 and self._shift is not None:
+            entry["shift"] = self._shift
+        if phase.selection is not None:
+            self._published = phase.selection
+            entry["selection"] = measure_selection(
+                phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
+            )
+        self.history.append(entry)
+        if self._models.folder is not None:
+            with clocks("models"):
+                self._models.look(self.method, self.splits.validation, self.history, phase.index, self.ledger)
+        return entry
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a new object needs to continue after the last finished epoch.
+
+        Random generators are not in it: every epoch seeds its own, see
+        :meth:`lnlbench.api.phase.Phase.start_epoch`. Nor are weights that are still those of the
+        backbone's source: they are named.
+        """
+        return {
+            "phase": self.phase.index,
+            "epoch": self.phase.epoch,
+            "method": self._initial.named(self.method.state_dict()),
+            "history": self.history,
+            "predictions": self._predictions.state(),
+            "events": self.events,
+            "phase_events": self.phase.events,
+            "scaler": None if self.phase.scaler is None else self.phase.scaler.state_dict(),
+            "ledger": self.ledger.to_dict(),
+            "seconds": self.clocks.seconds,
+            "extractions": self._extractions,
+            "started": self.started,
+            "published": self._kept_selection(),
+            "best_model": self._initial.named(self._models.state()),
+            "continued": [*self._continued, self._here()],
+        }
+
+    def _kept_selection(self) -> list[torch.Tensor | None] | None:
+        if self._published is None or not self.workspace.setting.verdicts:
+            return None
+        return [self._published.selected, self._published.score]
+
+    def _judge(self) -> bytes | None:
+        """Return the verdicts on the training samples, where they are asked for."""
+        if not self.workspace.setting.verdicts:
+            return None
+        with self.clocks("verdicts"), self.ledger.bucket("evaluation"):
+            return encode_verdicts(judge(self.method, self.splits, self.problem, self._published))
+
+    def _save_models(self) -> ModelFacts | None:
+        if self._models.folder is None:
+            return None
+        with self.clocks("models"):
+            return self._models.write(self.problem.dataset.classes, self.model.initial, self.history)
+
+    def _here(self) -> dict[str, Any]:
+        """Return what of this process a trial that is continued in another may differ in."""
+        gpu = describe_environment().get("gpu") if self.workspace.device.type == "cuda" else None
+        return {"threads": self.workspace.setting.threads} | ({"gpu": gpu} if gpu else {})
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        device = self.workspace.device
+        self.method.load_state_dict(self._initial.filled(saved["method"], device))
+        if self.phase.scaler is not None:
+            self.phase.scaler.load_state_dict(saved["scaler"])
+        self.history = list(saved["history"])
+        self._predictions.load(saved.get("predictions"))
+        self.events = dict(saved["events"])
+        self.phase.events = dict(saved["phase_events"])
+        self.ledger.load(saved["ledger"])
+        # Loading everything a second time took time as well.
+        for clock, seconds in saved["seconds"].items():
+            self.clocks.seconds[clock] = self.clocks.read(clock) + seconds
+        self._extractions = list(saved["extractions"])
+        self.started = saved["started"]
+        self._models.load(self._initial.filled(saved.get("best_model"), device))
+        if saved.get("published") is not None:
+            self._published = Selection(*saved["published"])
+        self._continued = list(saved["continued"])
+
+    def _arithmetic(self) -> ExecutionFacts:
+        """Return what the process was set to, and what of the device was used."""
+        device = self.workspace.device
+        on_gpu = device.type == "cuda"
+        return {
+            "tf32": tf32_flags() if on_gpu else None,
+            "deterministic": is_deterministic(),
+            "peak_memory": torch.cuda.max_memory_allocated(device) if on_gpu else None,
+        }
+
+    def _embed(self) -> EmbeddingFacts | None:
+        """Return the maps of test features, where the spec asks for them."""
+        backbone, sample = self.model.backbone, self._sample
+        if self.spec.embedding is None or sample is None or backbone is None:
+            return None
+        dataset, execution = self.problem.dataset, self.model.execution
+        with self.clocks("embedding"):
+            return embed(
+                self.spec.embedding,
+                sample,
+                self.workspace.image_inputs(dataset, dataset.test, sample.rows, backbone, execution),
+                backbone=backbone,
+                network=self.model.networks[0],
+                execution=execution,
+                device=self.workspace.device,
+                ledger=self.ledger,
+            )
+
+    def record(self) -> Record:
+        """Return the record of a trial whose epochs have all been run."""
+        embedding, table = self._embed(), self._judge()
+        problem, execution, setting = self.problem, self.model.execution, self.workspace.setting
+        selections = [entry["selection"] for entry in self.history if "selection" in entry]
+        chosen = summarise(self.history)
+        return Record(
+            self.spec,
+            Status.DONE,
+            metrics=chosen,
+            history=self.history,
+            measured=at_epochs(self.history, chosen),
+            times={
+                "setup_s": self.clocks.read("setup"),
+                "features_s": sum(entry["seconds"] for entry in self._extractions),
+                "features_shared": not all(entry["fresh"] for entry in self._extractions),
+                "train_s": self.clocks.read("train"),
+                "eval_s": self.clocks.read("evaluation"),
+                "wall_s": sum(self.clocks.seconds.values()),
+            },
+            ledger=self.ledger.to_dict(),
+            selection=selections[-1] if selections else None,
+            noise=problem.noise.to_dict(),
+            events=self.events,
+            data={
+                "fingerprint": problem.dataset.fingerprint,
+                "classes": problem.classes,
+                "train": len(problem.train_labels),
+                "validation": len(problem.validation_labels),
+                "test": len(problem.test_labels),
+                "standin": problem.dataset.standin,
+            },
+            execution={
+                "device": str(self.workspace.device),
+                "precision": execution.precision,
+                "layout": execution.layout,
+                **self._arithmetic(),
+                "threads": setting.threads,
+                "workers": setting.workers,
+                "feature_threads": sorted({entry["threads"] for entry in self._extractions}),
+                "trained_parameters": self.model.trained_parameters,
+                "executor": setting.executor,
+                "jobs": setting.jobs,
+                **({} if setting.gpus is None else {"gpus": setting.gpus}),
+                "shared_device": setting.jobs > 1,
+                "continued": self._continued,
+                "discarded_checkpoint": self.discarded,
+            },
+            environment=describe_environment(),
+            plugin={**self._code, "backbone": self.model.fingerprint, "kinds": self._kind_code},
+            embedding=embedding,
+            verdicts=None if table is None else facts_of(table),
+            verdict_table=table,
+            models=self._save_models(),
+            started=self.started,
+            finished=now(),
+        )

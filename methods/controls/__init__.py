@@ -1,0 +1,1 @@
+"""Controls: simple losses, plain regularisation, and what good features give without training."""
