@@ -17,9 +17,10 @@ from torch import nn
 
 from lnlbench.api import Batch, Method, Network, Phase, Task
 from lnlbench.components.mixing import Mixup
-from lnlbench.ledger import Ledger
+from lnlbench.inputs.network_inputs import Inputs, Views, Wanted
 from lnlbench.models.calibration import Execution
-from lnlbench.spec import PhaseSpec
+from lnlbench.models.ledger import Ledger
+from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, PhaseSpec, TrialSpec
 
 CPU = torch.device("cpu")
 WIDTH = 6  # length of a feature vector
@@ -35,7 +36,7 @@ def make_backbone(seed: int = 0) -> nn.Module:
 
 
 @dataclass
-class NoisyViews:
+class NoisyViews(Inputs):
     """Inputs in memory; every view adds fresh noise."""
 
     values: torch.Tensor
@@ -43,16 +44,12 @@ class NoisyViews:
     def __len__(self) -> int:
         return len(self.values)
 
-    def plain(self, index: torch.Tensor) -> torch.Tensor:
-        return self.values[index]
+    def make(self, index: torch.Tensor, wanted: Wanted, generator: torch.Generator | None) -> Views:
+        plain = (self.values[index],) if wanted.inputs == "plain" else ()
+        strengths = [0.1] * (wanted.weak + (wanted.inputs == "weak")) + [0.5] * wanted.strong
+        return plain + tuple(self._noisy(index, strength, generator) for strength in strengths)
 
-    def weak(self, index: torch.Tensor, count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return tuple(self._noisy(index, 0.1, generator) for _ in range(count))
-
-    def strong(self, index: torch.Tensor, count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return tuple(self._noisy(index, 0.5, generator) for _ in range(count))
-
-    def _noisy(self, index: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    def _noisy(self, index: torch.Tensor, strength: float, generator: torch.Generator | None) -> torch.Tensor:
         values = self.values[index]
         return values + strength * torch.randn(values.shape, generator=generator, dtype=values.dtype)
 
@@ -68,17 +65,6 @@ class RecordingPhase(Phase):
         for batch in super().batches(*args, **kwargs):
             self.drawn.append(batch)
             yield batch
-
-
-class DoubleNetwork(Network):
-    """A network that stays in double precision, where the real one returns float32."""
-
-    def features(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.ndim == 2:
-            return inputs
-        backbone = self.build()
-        self.pristine = self.pristine and not backbone.training
-        return backbone(inputs)
 
 
 class SmallProblem:
@@ -108,12 +94,13 @@ class SmallProblem:
         with torch.random.fork_rng():
             torch.manual_seed(100 + number)
             head = nn.Linear(WIDTH, self.classes).double()
-        network = DoubleNetwork(head, make_backbone, ledger=self.ledger, device=CPU, execution=Execution())
+        network = Network(head, make_backbone, ledger=self.ledger, device=CPU, execution=Execution())
         self.networks.append(network)
         return network
 
     def task(self) -> Task:
-        return Task(self.labels, self.classes, CPU, self.network)
+        names = tuple(f"class {number}" for number in range(self.classes))
+        return Task(self.labels, names, CPU, self.network)
 
     def features(self) -> torch.Tensor:
         """Features of the images by the frozen backbone."""
@@ -234,3 +221,16 @@ def record_mixups(monkeypatch: pytest.MonkeyPatch) -> list[Mixup]:
 
     monkeypatch.setattr(Mixup, "draw", spy)
     return drawn
+
+
+def bare_trial(method: str, tuning: str) -> TrialSpec:
+    """Return a trial as ``supports`` is asked about it: all that it needs is a method and a tuning mode."""
+    return TrialSpec(
+        DatasetSpec("digits"),
+        NoiseSpec.parse("none"),
+        BackboneSpec("none"),
+        tuning,
+        MethodSpec(method),
+        0,
+        (),
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import transformers
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 SIZE, PATCH, WIDTH = 32, 8, 16
 _VIT = {
@@ -23,7 +26,9 @@ _TEXT = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 8,
-    "vocab_size": 20,
+    "vocab_size": 514,
+    "bos_token_id": 0,
+    "eos_token_id": 2,  # as published, which makes the largest number the end
 }
 _CONV = {"num_channels": 3, "hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -90,6 +95,19 @@ def save(kind: str, folder: Path, seed: int = 0, **fields: Any) -> None:
                 parameter += 0.05 * torch.randn_like(parameter)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if kind == "clip":
+        save_tokeniser(folder)
+
+
+def save_tokeniser(folder: Path) -> None:
+    """Save CLIP's tokeniser with letters instead of 49,408 pieces of words."""
+    letters = list(bytes_to_unicode().values())
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    with TemporaryDirectory() as parts:
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+        (Path(parts) / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        (Path(parts) / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        transformers.CLIPTokenizerFast.from_pretrained(parts).save_pretrained(folder)
 
 
 def expected_features(kind: str, model: Any, images: torch.Tensor) -> torch.Tensor:

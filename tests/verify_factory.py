@@ -9,19 +9,18 @@ from typing import Any
 
 from results_factory import PHASES, fill, make_plan, make_record
 
-from lnlbench.analysis.comparison.compare import compare
-from lnlbench.analysis.comparison.matching import Run, make_runs
-from lnlbench.analysis.comparison.published import (
+from lnlbench.analysis.paper.comparison import Comparison, compare
+from lnlbench.analysis.paper.matching import Run, make_runs
+from lnlbench.analysis.paper.published import (
     PublishedCell,
     PublishedTable,
     read_published,
     read_sizes,
 )
-from lnlbench.analysis.comparison.result import Comparison
-from lnlbench.analysis.frame import build_frame
-from lnlbench.record import Record
+from lnlbench.records.frame import build_frame
+from lnlbench.records.record import Record
+from lnlbench.records.store import Store
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
-from lnlbench.store import Store
 
 Change = Callable[[TrialSpec], TrialSpec]
 Measure = Callable[[PublishedCell, int], dict[str, Any] | None]
@@ -57,7 +56,8 @@ def make_record_of(spec: TrialSpec, numbers: dict[str, Any], **changes: Any) -> 
     metrics = {"best": 0.0, "last": 0.0, "oracle": 0.0} | {
         name: value for name, value in numbers.items() if name in ("best", "last")
     }
-    selection = {"size": numbers.get("selected"), "purity": numbers.get("purity")}
+    selected, purity = numbers.get("selected"), numbers.get("purity")
+    selection = None if selected is None else {"size": selected, "purity": purity}
     times = {"train_s": numbers.get("train_s", 1.0)}
     return make_record(spec, metrics=metrics, selection=selection, times=times, **changes)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lnlbench.grid_file import KEYS, SETTING_TABLES
+from lnlbench.grids.grid_file import KEYS, SETTING_TABLES
 from lnlbench.spec import LARGEST, NOISE_TYPES
 
 VALID: dict[str, Any] = {
@@ -123,7 +123,7 @@ def remove(document: Document, path: Place) -> Document:
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30)
 unknown = names.filter(lambda name: name.strip() not in REAL_NAMES and not name.strip().isdecimal())
 REAL_NAMES = {
-    *(*KEYS, *SETTING_TABLES, *NOISE_TYPES, ""),
+    *(*KEYS, *SETTING_TABLES, *NOISE_TYPES, "lp", "fft", "lp-fft", ""),
     *words("ce gce elr elr_plus dividemix unicon turn digits cifar10 cifar100 features imagefolder npz"),
     *words("efficientnet_lite0 hf timm torchvision lp fft lp-fft sgd adamw constant cosine none weak"),
     *words("update frozen auto fp32 bf16 noisy clean pretrained best last oracle true false default"),

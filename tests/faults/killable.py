@@ -15,8 +15,8 @@ import pandas as pd
 from tiny_run import TIMES
 
 import lnlbench
-from lnlbench.record import Record
-from lnlbench.store import Store
+from lnlbench.records.record import Record
+from lnlbench.records.store import Store
 
 EVERY_METHOD = """
 schema = 1

@@ -14,9 +14,9 @@ import pytest
 from killable import EVERY_METHOD, Run, descendants
 from tiny_run import wait_for
 
-from lnlbench import checkpoint
+from lnlbench.basics.files import Damaged
 from lnlbench.errors import ExitCode
-from lnlbench.files import Damaged
+from lnlbench.trials import checkpoint
 
 pytestmark = pytest.mark.timeout(900)
 

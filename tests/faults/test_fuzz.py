@@ -19,10 +19,11 @@ from broken_commands import any_arguments, command_lines
 from broken_grids import VALID, mutated_grids, raw_files, write
 from hypothesis import HealthCheck, given, settings
 
-from lnlbench import entries, registry
+from lnlbench.basics.printable import printable
 from lnlbench.cli import main
 from lnlbench.errors import ExitCode
-from lnlbench.printable import printable
+from lnlbench.plugins import find as entries
+from lnlbench.plugins import registry
 
 MUTATED_GRIDS = 5000
 RAW_FILES = 2000

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lnlbench.basics.printable import printable
 from lnlbench.cli import main
 from lnlbench.data.arrays import NpzFile
 from lnlbench.data.imagefolder import ImageFolder
 from lnlbench.errors import DataError, ExitCode, LnlbenchError
-from lnlbench.noise.file import read_noise_file
-from lnlbench.printable import printable
+from lnlbench.noise.noise_file import read_noise_file
 from lnlbench.spec import DatasetSpec
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hostile import EVIL, GRID, trial
 
+from lnlbench.basics.printable import printable
 from lnlbench.cli import main
-from lnlbench.cli.progress import Progress
+from lnlbench.console.progress import Progress
 from lnlbench.errors import ExitCode, LnlbenchError
-from lnlbench.printable import printable
-from lnlbench.record import Record, Status
-from lnlbench.store import Store
+from lnlbench.records.record import Record, Status
+from lnlbench.records.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_hostile_names_in_text_and_json(results: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("evil", EVIL)
 def test_hostile_text_in_progress(evil: str, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(1)
+    progress = Progress()
     error = {"type": "Error", "message": evil}
     progress.finished(Record(trial(evil), Status.FAILED, error=error))
     said = capsys.readouterr().err

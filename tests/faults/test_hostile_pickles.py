@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -13,16 +14,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lnlbench import checkpoint
 from lnlbench.data.arrays import FeaturesFile, NpzFile
-from lnlbench.data.cifar import CIFAR10
-from lnlbench.data.features import FeatureCache, FeatureKey, View
+from lnlbench.data.known.cifar import CIFAR10
 from lnlbench.errors import DataError, NoiseError, WeightsError
-from lnlbench.models.huggingface import HuggingFace
-from lnlbench.models.timm_source import Timm
-from lnlbench.models.torchvision_source import TorchVision, cached_file, default_weights
-from lnlbench.noise.file import read_noise_file
+from lnlbench.inputs.feature_cache import FeatureCache, FeatureKey, View
+from lnlbench.models.sources.huggingface import HuggingFace
+from lnlbench.models.sources.timm_source import Timm
+from lnlbench.models.sources.torchvision_source import TorchVision, cached_file, default_weights
+from lnlbench.noise.noise_file import read_noise_file
 from lnlbench.spec import BackboneSpec, DatasetSpec
+from lnlbench.trials import checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +203,21 @@ def test_checkpoints_that_are_pickles(mine: bytes) -> None:
     assert refusal == "it was not written by lnlbench"
 
 
+def test_checkpoints_whose_content_was_exchanged(mine: bytes) -> None:
+    saved = checkpoint.Checkpoints(Path("checkpoints"))
+    saved.save("exchanged", {}, {})
+    torch.save({"trial_id": "exchanged", "identity": {}, "state": Mine()}, "zip.pt")
+    torch.save({"state": Mine()}, "legacy.pt", _use_new_zipfile_serialization=False)
+    for body in (mine, Path("zip.pt").read_bytes(), Path("legacy.pt").read_bytes()):
+        # An attacker can compute sums.
+        digest = checkpoint._checksum(checkpoint._MAGICS[0], memoryview(body))
+        saved.path("exchanged").write_bytes(checkpoint._MAGICS[0] + digest + body)
+        state, refusal = saved.load("exchanged", {})
+        assert state is None
+        assert refusal is not None
+        assert refusal.startswith("it is not a checkpoint")
+
+
 def test_cached_features_that_are_pickles(mine: bytes) -> None:
     cache = FeatureCache(Path("cache"))
     key = FeatureKey("d", "train", "b", "p", View("plain"), "fp32")
@@ -214,8 +230,6 @@ def test_cached_features_that_are_pickles(mine: bytes) -> None:
     np.save(array, object_array(), allow_pickle=True)
     manifest = array.with_suffix(".json")
     content = json.loads(manifest.read_text())
-    import hashlib
-
     content["sha256"] = hashlib.sha256(array.read_bytes()).hexdigest()  # an attacker can compute sums
     manifest.write_text(json.dumps(content))
     found = FeatureCache(Path("cache")).obtain(key, (3, 2), extract)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lnlbench.errors import ExitCode
-from lnlbench.store import Store
+from lnlbench.models.device_trouble import LOST_DEVICE
+from lnlbench.records.store import Store
 
 # Every method is cross-entropy until it does harm; a file "mended" beside the plugin stops that.
 PLUGIN = '''
@@ -139,6 +140,47 @@ class Vandal(Harmless):
         logits = super().predict(inputs.clone())
         inputs.zero_()
         return logits
+
+
+class SetsEverySwitch(Harmless):
+    """Asks for other arithmetic in every way that PyTorch has."""
+
+    def harm(self):
+        backends, cuda = torch.backends, torch.backends.cuda
+        torch.set_float32_matmul_precision("medium")
+        backends.cudnn.allow_tf32 = False
+        for part in (backends, cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul):
+            part.fp32_precision = "tf32"
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        backends.cudnn.benchmark = backends.cudnn.deterministic = True
+        cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        cuda.matmul.allow_fp16_accumulation = True
+        for kind in ("flash", "mem_efficient", "cudnn"):
+            getattr(cuda, f"enable_{kind}_sdp")(False)
+        torch.set_default_dtype(torch.float64)
+        torch.autograd.set_detect_anomaly(True)
+        torch.set_autocast_enabled("cpu", True)
+
+    def loss(self, batch):
+        self.harm()
+        return functional.cross_entropy(self.network(batch.inputs.float()).double(), batch.labels)
+
+
+class LosesItsDevice(Harmless):
+    """Stands in for an assertion on a GPU: it fails, and so does all that follows in its process."""
+
+    def harm(self):
+        from lnlbench.basics.clocks import Clocks
+        from lnlbench.trials import attempt
+
+        def fail(*_):
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        Clocks._now = fail
+        attempt.is_lost = lambda device: True
+        fail()
 
 
 class DrawsLayers(Harmless):
@@ -284,7 +326,46 @@ def test_trials_that_raise_do_not_end_an_inline_run(harm):
     check_retry(harm, RAISED, names)
 
 
-@pytest.mark.parametrize("company", [list(RAISED), ["vandal"]], ids=["failures", "a vandal"])
+def check_lost_device(tiny, expected):
+    frame = tiny.frame()
+    assert frame["status"].to_dict() == expected
+    assert frame.loc["loses_its_device", "error"] == "RuntimeError: CUDA error: device-side assert triggered"
+    (lost,) = (record for record in Store.open(tiny.out).records() if record.error)
+    assert lost.error["hint"] == LOST_DEVICE
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_whose_device_is_lost_ends_and_the_next_trial_has_another(harm):
+    names = ["ce", "loses_its_device", "harmless", "gce"]
+    code, out, err = harm.run(*options(names), executor="ray")
+    assert code == ExitCode.INCOMPLETE, err
+    assert "Traceback" not in out + err
+    check_lost_device(harm, {**dict.fromkeys(names, "done"), "loses_its_device": "failed"})
+
+
+@pytest.mark.timeout(600)
+def test_an_inline_run_whose_device_is_lost_stops_and_can_be_continued(harm):
+    names = ["ce", "loses_its_device", "harmless"]
+    process = harm.start(*options(names))
+    _, err = process.communicate()
+    assert process.returncode == ExitCode.INCOMPLETE
+    assert "has left its GPU in an error" in err
+    assert "Traceback" not in err
+    check_lost_device(harm, {"ce": "done", "loses_its_device": "failed", "harmless": "pending"})
+    before = harm.records()
+    code, _, err = harm.run(*options(names))
+    assert code == ExitCode.INCOMPLETE
+    assert "1 trials to run; 1 done, 1 failed" in err
+    after = harm.records()
+    assert {name: after[name] for name in before} == before
+    check_lost_device(harm, {"ce": "done", "loses_its_device": "failed", "harmless": "done"})
+
+
+@pytest.mark.parametrize(
+    "company",
+    [list(RAISED), ["vandal"], ["sets_every_switch"]],
+    ids=["failures", "a vandal", "one that sets every switch"],
+)
 def test_trials_do_not_change_those_that_follow_in_their_process(harm, company):
     others = ["draws_layers", "harmless", "gce"]
     harm.run(*options([*company, *others]))

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lnlbench import _version, environment, provenance
-from lnlbench.cli import options, status
+from lnlbench import _version
+from lnlbench.basics import environment
 from lnlbench.errors import ExitCode
+from lnlbench.records import staleness
 
 PLUGIN = '''
 from lnlbench.api import Method, functional
@@ -51,7 +52,7 @@ def test_changed_code_is_shown_and_not_averaged_with_new_results(tiny, write_plu
     assert (code, err) == (ExitCode.OK, "")
     code, _, err = tiny.run(*MINE)
     assert code == ExitCode.OK
-    assert "2 records are stale: the code of method 'mine' has changed (mine.py)" in err
+    assert "2 records are stale: method changed (mine): " in err
     assert "--retry stale" in err
 
     # One of two seeds again: the table shows the new one alone, and says so.
@@ -89,7 +90,7 @@ def test_a_failed_trial_is_stale_when_its_code_was_mended(tiny, write_plugin):
     write_plugin(PLUGIN)
     code, _, err = tiny.run(*MINE)
     assert code == ExitCode.INCOMPLETE
-    assert "2 records are stale: the code of method 'mine' has changed" in err
+    assert "2 records are stale: method changed (mine): " in err
     assert tiny.run(*MINE, "--retry", "stale")[0] == ExitCode.OK
 
 
@@ -99,10 +100,8 @@ def new_version(monkeypatch):
 
     def change(version):
         monkeypatch.setattr(_version, "__version__", version)
-        for module in (environment, options, status):
+        for module in (environment, staleness):
             monkeypatch.setattr(module, "__version__", version)
-        # Dataclass defaults are fixed at import.
-        monkeypatch.setattr(provenance.Present.__init__, "__defaults__", ({}, {}, version))
         environment._describe.cache_clear()
 
     yield change
@@ -121,7 +120,7 @@ def test_records_of_another_version_are_shown_and_not_averaged_with_new_results(
         assert "stale" in (out + err).lower()
     code, _, err = tiny.run(*seeds)
     assert code == ExitCode.OK
-    assert f"4 records are stale: lnlbench has changed from {_old()} to 9.0" in err
+    assert f"4 records are stale: lnlbench changed: {_old()}, now 9.0." in err
     _, _, err = tiny.run(*seeds, "--where", "seed=0", "--retry", "stale")
     assert "2 trials to run" in err
     code, table, _ = tiny.call("table", "--out", "runs/tiny")
@@ -150,9 +149,9 @@ def test_changed_data_are_shown_and_not_averaged_with_new_results(tiny):
     write_data(0.1)
     code, _, err = tiny.run(*sets)
     assert code == ExitCode.OK
-    assert "4 records are stale: the data of 'features:mine.npz' have changed" in err
+    assert "4 records are stale: data changed (features:mine.npz): " in err
     code, out, _ = tiny.run(*sets, "--dry-run")
-    assert out.count("the data of 'features:mine.npz' have changed") == 4
+    assert out.count("data changed (features:mine.npz): ") == 4
     _, _, err = tiny.run(*sets, "--where", "seed=0", "--retry", "stale")
     assert "2 trials to run" in err
     code, table, _ = tiny.call("table", "--out", "runs/tiny")

@@ -11,34 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import given_plugins
 import pandas as pd
+from small_grid import SMALL_GRID
 
 import lnlbench
-from lnlbench import registry
 from lnlbench.cli import main
-from lnlbench.record import Status
-from lnlbench.store import Store
-
-GRID = """
-schema = 1
-title = "A few digits"
-seeds = [0]
-dataset = "digits"
-backbone = "efficientnet_lite0"
-noise = ["symmetric-0.4"]
-[[rows]]
-tuning = "lp"
-method = ["ce", "gce"]
-[dataset_options]
-train_per_class = 8
-test_per_class = 4
-[backbone_options]
-image_size = 32
-[lp]
-epochs = 2
-[fft]
-epochs = 1
-"""
+from lnlbench.records.record import Status
+from lnlbench.records.store import Store
 
 # Columns of times, of who paid for a shared feature extraction, and of the checkout, which a
 # developer may change while a test runs.
@@ -63,7 +43,7 @@ class Tiny:
         self.cache = cache
         self.out = folder / "runs" / "tiny"
         self._capture = capture
-        (folder / "tiny.toml").write_text(GRID)
+        (folder / "tiny.toml").write_text(SMALL_GRID)
 
     def run(self, *options: str, executor: str = "inline") -> tuple[int, str, str]:
         """Run in this process; returns exit code, standard output and error."""
@@ -71,7 +51,7 @@ class Tiny:
 
     def call(self, *command: str) -> tuple[int, str, str]:
         """Run any ``lnlbench`` command in this process."""
-        registry.methods.cache_clear()  # as in a process of its own
+        given_plugins.forget()
         self._capture.readouterr()
         code = main(list(command))
         captured = self._capture.readouterr()

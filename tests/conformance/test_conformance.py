@@ -1,0 +1,638 @@
+"""The conformance kit: what keeps the rules passes, and each broken rule is found by its check."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lnlbench.api import Batch, Method, Phase, Preset, Skip, Task, Views, functional
+from lnlbench.cli import main
+from lnlbench.conformance import Finding, Outcome, Report, check_method
+from lnlbench.conformance.declaration import DECLARATION_RULES, Declaration
+from lnlbench.conformance.kit_problem import learning_spec, trial_spec, with_other_truth
+from lnlbench.conformance.rehearsal import Rehearsal, global_generators
+from lnlbench.conformance.rules import describe
+from lnlbench.conformance.training import TRAINING_RULES, Training, saturate
+from lnlbench.data.source import Dataset
+from lnlbench.errors import ExitCode, PluginError
+from lnlbench.plugins import registry
+from lnlbench.spec import MethodSpec, NoiseSpec, TrialSpec
+from lnlbench.trials.problem import Problem, prepare_problem
+from lnlbench.trials.trial import run_trial
+from lnlbench.trials.workspace import RunSettings, Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(RunSettings(data=None, cache=tmp_path_factory.mktemp("cache")))
+
+
+class Plain(Method):
+    """Cross-entropy, in linear probing only: the sound method that the broken ones derive from."""
+
+    @classmethod
+    def supports(cls, spec: TrialSpec) -> Skip | None:
+        return None if spec.tuning == "lp" else Skip("fine-tuning would take the tests longer")
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(self.network(batch.inputs), batch.labels)
+
+
+def judge_training(method_class: type[Method], workspace: Workspace) -> dict[str, str]:
+    """Return the rules of training that a method breaks in linear probing, with the reasons."""
+    subject = Training(
+        method_class, trial_spec(method_class.resolve("method", "digits", {}), "lp"), workspace
+    )
+    findings = [rule.judge(subject, "lp") for rule in TRAINING_RULES]
+    return {finding.check: finding.reason for finding in findings if finding.outcome is Outcome.FAILED}
+
+
+def judge_declaration(method_class: type[Method]) -> dict[str, str]:
+    findings = [rule.judge(Declaration("method", method_class), "class") for rule in DECLARATION_RULES]
+    return {finding.check: finding.reason for finding in findings if finding.outcome is Outcome.FAILED}
+
+
+# What is sound
+
+
+class Documented(Plain):
+    """A sound method with nothing to complain about."""
+
+
+def test_a_sound_method_passes_and_what_it_declines_is_not_tried(workspace: Workspace) -> None:
+    shown: list[Finding] = []
+    report = check_method(Documented, workspace=workspace, progress=shown.append)
+    assert report.passed, report
+    assert report.findings == tuple(shown)
+    by_outcome = {
+        outcome: {(f.mode, f.check) for f in report.findings if f.outcome is outcome} for outcome in Outcome
+    }
+    trained = (
+        "runs",
+        "learns",
+        "predictions",
+        "ledger",
+        "deterministic",
+        "blind",
+        "resumes",
+        "devices",
+        "saturation",
+    )
+    assert by_outcome[Outcome.PASSED] == (
+        {("class", check) for check in ("documented", "parameters", "supports")}
+        | {("lp", check) for check in trained}
+    )
+    declined = {(mode, "runs") for mode in ("fft", "lp-fft", "partial", "lora", "lp-lora")}
+    assert by_outcome[Outcome.NOT_APPLICABLE] == {("class", "presets"), *declined}
+
+
+def test_a_rehearsal_is_a_trial(workspace: Workspace) -> None:
+    spec = trial_spec(MethodSpec("ce"), "lp-fft")
+    course = Rehearsal(registry.methods().load("ce"), spec, workspace, prepare_problem(spec, workspace)).run()
+    record = run_trial(spec, workspace)
+    keys = ("loss", "validation", "test")
+    assert [[getattr(epoch, key) for key in keys] for epoch in course.epochs] == [
+        [entry[key] for key in keys] for entry in record.history
+    ]
+    for counter in record.ledger["training"]:
+        counted = sum(passes[counter] for passes in course.passes.values())
+        assert counted == record.ledger["training"][counter]
+
+
+# What is broken in training
+
+
+class GlobalRandomness(Plain):
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return random.uniform(0.9, 1.1) * super().loss(batch)
+
+
+class RandomSetUp(Plain):
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.weight = torch.from_numpy(1.0 + 0.1 * np.random.rand(task.samples))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        losses = functional.cross_entropy(self.network(batch.inputs), batch.labels, reduction="none")
+        return (self.weight[batch.index] * losses).mean()
+
+
+@pytest.mark.parametrize("method_class", [GlobalRandomness, RandomSetUp])
+def test_randomness_of_its_own(method_class: type[Method], workspace: Workspace) -> None:
+    broken = judge_training(method_class, workspace)
+    assert broken["deterministic"].startswith("in a second run, loss of epoch 1 of the lp phase is ")
+    assert "blind" not in broken  # nothing can be said about it
+
+
+class LayersOfItsOwn(Plain):
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.scale = torch.nn.Linear(1, 1)
+
+    def begin_phase(self, phase: Phase) -> None:
+        super().begin_phase(phase)
+        self.shift = torch.rand(())
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return super().loss(batch) * (self.scale.weight.detach().abs().squeeze() + self.shift)
+
+
+def test_what_torch_draws_before_training_is_the_same_every_time(workspace: Workspace) -> None:
+    assert "deterministic" not in judge_training(LayersOfItsOwn, workspace)
+
+
+class ForgetsItsSteps(Plain):
+    unsaved = ("steps",)
+
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.steps = 0
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        self.steps += 1
+        return super().loss(batch) / (1.0 + 0.1 * self.steps)
+
+
+def test_a_state_that_lacks_something(workspace: Workspace) -> None:
+    broken = judge_training(ForgetsItsSteps, workspace)
+    assert broken.keys() == {"resumes"}
+    assert broken["resumes"].startswith("after loading, loss of epoch 4 of the lp phase is ")
+
+
+class SavesAnArray(Plain):
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "more": np.zeros(3)}
+
+
+class SavesCode(Plain):
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "more": lambda: None}
+
+
+def test_a_state_of_plain_data(workspace: Workspace) -> None:
+    assert not judge_training(SavesAnArray, workspace)
+
+
+def test_a_state_that_is_not_plain_data(workspace: Workspace) -> None:
+    broken = judge_training(SavesCode, workspace)
+    assert broken.keys() == {"resumes"}
+    assert "state.method.more, a function" in broken["resumes"]
+
+
+class InfiniteLoss(Plain):
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return functional.nll_loss(self.network(batch.inputs).softmax(1).log(), batch.labels)
+
+
+class InfiniteGradient(Plain):
+    """Generalized cross entropy as one first writes it: finite, with a gradient that is not."""
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        p = self.network(batch.inputs).softmax(1).gather(1, batch.labels[:, None])
+        return ((1.0 - p**0.7) / 0.7).mean()
+
+
+@pytest.mark.parametrize(
+    ("method_class", "reason"),
+    [
+        (InfiniteLoss, "The loss is not finite in epoch 1 of the lp phase."),
+        (InfiniteGradient, "The predictions are not finite."),
+    ],
+)
+def test_overflow_at_saturation(method_class: type[Method], reason: str, workspace: Workspace) -> None:
+    broken = judge_training(method_class, workspace)
+    assert broken.keys() == {"saturation"}
+    assert broken["saturation"] == f"{reason} A gradient of head.weight is not finite."
+
+
+class OneLogitTooMany(Plain):
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        return functional.pad(self.network(inputs), (0, 1), value=-1e4)
+
+
+class WholeNumbers(Plain):
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (1000 * self.network(inputs)).long()
+
+
+class ChangesItsMind(Plain):
+    calls = 0
+
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        # Constants change no accuracy.
+        type(self).calls += 1
+        return self.network(inputs) + self.calls % 2
+
+
+@pytest.mark.parametrize(
+    ("method_class", "reason"),
+    [
+        (OneLogitTooMany, "the shape for 1 inputs is [1, 11] instead of [1, 10]"),
+        (WholeNumbers, "the type is torch.int64"),
+        (ChangesItsMind, "two calls on the same inputs differ"),
+    ],
+)
+def test_predictions_that_are_no_logits(
+    method_class: type[Method], reason: str, workspace: Workspace
+) -> None:
+    assert judge_training(method_class, workspace)["predictions"] == reason
+
+
+class LearnsNothing(Plain):
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return 0.0 * super().loss(batch)
+
+
+def test_learning_nothing(workspace: Workspace) -> None:
+    broken = judge_training(LearnsNothing, workspace)
+    assert broken.keys() == {"learns"}
+    # 200 test images of 10 classes: 10 % and five standard deviations of sqrt(0.1 · 0.9 / 200).
+    assert "where 21 % is little" in broken["learns"]
+
+
+def problem_behind(task: Task) -> Problem:
+    """Return the problem with the clean labels: nothing that a method is given leads to it."""
+    return next(
+        found for found in gc.get_objects() if type(found) is Problem and found.train_labels is task.labels
+    )
+
+
+class ReadsTheTruth(Plain):
+    """Finds the clean labels in the memory of the process."""
+
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.truth = torch.from_numpy(problem_behind(task).true_labels)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(self.network(batch.inputs), self.truth[batch.index])
+
+
+class ReadsTheDataset(ReadsTheTruth):
+    """Finds them in the data set."""
+
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        problem = problem_behind(task)
+        self.truth = torch.from_numpy(problem.dataset.train.labels)[problem.train_rows]
+
+
+class ReadsTheNoise(Plain):
+    """Chooses its loss by the rate of the noise."""
+
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.rate = problem_behind(task).noise.realised_rate
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return (1.0 - self.rate / 2) * super().loss(batch)
+
+
+@pytest.mark.parametrize("method_class", [ReadsTheTruth, ReadsTheDataset, ReadsTheNoise])
+def test_asking_for_what_nobody_knows(method_class: type[Method], workspace: Workspace) -> None:
+    broken = judge_training(method_class, workspace)
+    assert broken["blind"].startswith("with another truth, loss of epoch 1 of the lp phase is ")
+    assert "deterministic" not in broken
+
+
+class TrainsBesideTheLedger(Plain):
+    """Has a classifier of its own, which nothing counts."""
+
+    def setup(self, task: Task) -> None:
+        super().setup(task)
+        self.own = torch.nn.Linear(self.network.feature_dim, task.classes)
+        torch.nn.init.zeros_(self.own.weight)
+        torch.nn.init.zeros_(self.own.bias)
+
+    def begin_phase(self, phase: Phase) -> None:
+        self.optimizer = phase.optimizer(self.own)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(self.predict(batch.inputs), batch.labels)
+
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.own(self.network.features(inputs))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"own": self.own.state_dict(), **super().state_dict()}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.own.load_state_dict(state["own"])
+        super().load_state_dict(state)
+
+
+class ThawsTheBackbone(Plain):
+    """Lets gradients into a backbone that is to stay as it is."""
+
+    def epoch(self, phase: Phase) -> None:
+        self.network.build().requires_grad_(True)
+        super().epoch(phase)
+
+
+@pytest.mark.parametrize(
+    ("method_class", "reason"),
+    [
+        (TrainsBesideTheLedger, "steps in lp pass nothing back through the head of a task.network()"),
+        (ThawsTheBackbone, "passes with gradient through the frozen backbone"),
+    ],
+)
+def test_work_that_the_ledger_should_not_see(
+    method_class: type[Method], reason: str, workspace: Workspace
+) -> None:
+    assert reason in judge_training(method_class, workspace)["ledger"]
+
+
+class NeedsWhatItDoesNotSay(Plain):
+    """Looks at a weak view, which a data set of features has none of, and accepts it all the same."""
+
+    views = Views(weak=1)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(self.network(batch.weak[0]), batch.labels)
+
+
+class FailsLive(Plain):
+    def loss(self, batch: Batch) -> torch.Tensor:
+        samples, features = batch.inputs.shape
+        return super().loss(batch) + 0.0 * samples / features
+
+
+@pytest.mark.parametrize(
+    ("method_class", "reason"),
+    [(NeedsWhatItDoesNotSay, "on a data set of features: "), (FailsLive, "on live images: ValueError: ")],
+)
+def test_accepting_what_cannot_be_run(method_class: type[Method], reason: str, workspace: Workspace) -> None:
+    assert judge_training(method_class, workspace)["runs"].startswith(reason)
+
+
+class AcceptsWhatItCannotDo(Plain):
+    """Says that it fine-tunes, and does not."""
+
+    @classmethod
+    def supports(cls, spec: TrialSpec) -> Skip | None:
+        return None if spec.tuning == "fft" else Skip("fine-tuning only")
+
+    def epoch(self, phase: Phase) -> None:
+        raise NotImplementedError("one day")
+
+
+def test_nothing_more_is_asked_of_a_trial_that_does_not_run(workspace: Workspace) -> None:
+    report = check_method(AcceptsWhatItCannotDo, workspace=workspace)
+    (failure,) = report.failures
+    assert (failure.mode, failure.check) == ("fft", "runs")
+    assert failure.reason.startswith(f"NotImplementedError: one day ({__file__}:")
+    assert [finding.check for finding in report.findings if finding.mode == "fft"] == ["runs"]
+
+
+# What is broken in the declaration
+
+
+def test_no_docstring() -> None:
+    class Silent(Plain):
+        loss = Plain.loss
+
+    assert judge_declaration(Silent) == {"documented": "class Silent has none"}
+
+
+def test_parameters_that_can_change() -> None:
+    @dataclass
+    class Params:
+        rate: float = 0.1
+
+    broken = judge_declaration(type("Loose", (Documented,), {"__doc__": "Loose.", "Params": Params}))
+    assert broken == {"parameters": "Params is not decorated with @dataclass(frozen=True)"}
+
+
+def test_parameters_that_a_record_cannot_hold() -> None:
+    @dataclass(frozen=True)
+    class Params:
+        rates: frozenset[float] = frozenset({0.1})
+
+    broken = judge_declaration(type("Odd", (Documented,), {"__doc__": "Odd.", "Params": Params}))
+    assert broken["parameters"].startswith("TypeError: Object of type frozenset is not JSON serializable")
+
+
+@dataclass(frozen=True)
+class OneParam:
+    rate: float = 0.1
+
+
+@pytest.mark.parametrize(
+    ("presets", "defaults", "reason"),
+    [
+        ({"big": Preset({"rate": 1.0}, " ")}, {}, "preset 'big' names no source"),
+        (
+            {"big": Preset({"size": 1.0}, "a paper")},
+            {},
+            "preset 'big': Method 'method' has no parameter 'size'.",
+        ),
+        ({"big": Preset({"rate": "1"}, "a paper")}, {}, "preset 'big': Parameter 'rate'"),
+        ({}, {"cifar10": {"size": 1.0}}, "defaults for 'cifar10': Method 'method' has no parameter 'size'."),
+    ],
+)
+def test_presets_that_cannot_be_used(presets: Any, defaults: Any, reason: str) -> None:
+    attributes = {"__doc__": "Preset.", "Params": OneParam, "presets": presets, "dataset_defaults": defaults}
+    broken = judge_declaration(type("WithPresets", (Documented,), attributes))
+    assert broken.keys() == {"presets"}
+    assert broken["presets"].startswith(reason)
+
+
+def test_valid_presets() -> None:
+    attributes = {
+        "__doc__": "Preset.",
+        "Params": OneParam,
+        "presets": {"big": Preset({"rate": 1}, "a paper")},
+        "dataset_defaults": {"cifar10": {"rate": 0.5}},
+    }
+    assert not judge_declaration(type("WithPresets", (Documented,), attributes))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda spec: Skip(" "), "lp is declined without a reason"),
+        (lambda spec: False, "the answer to lp is False; it must be Skip(reason) or None"),
+        (lambda spec: Skip("too hard"), "every tuning mode is declined"),
+        (
+            lambda spec: Skip("too noisy") if spec.noise.rate > 0.5 else None,
+            "the answer to lp changes with the noise (symmetric-0.9), which no method knows",
+        ),
+    ],
+)
+def test_dishonest_answers(answer: Any, reason: str) -> None:
+    attributes = {"__doc__": "Dishonest.", "supports": classmethod(lambda cls, spec: answer(spec))}
+    assert judge_declaration(type("Dishonest", (Documented,), attributes)) == {"supports": reason}
+
+
+# The instruments
+
+
+def test_a_saturated_head_has_a_mean_margin_of_200(workspace: Workspace) -> None:
+    spec = trial_spec(MethodSpec("ce"), "lp")
+    rehearsal = Rehearsal(Plain, spec, workspace, prepare_problem(spec, workspace))
+    inputs = torch.rand(32, rehearsal.model.networks[0].feature_dim)
+    saturate(rehearsal.model.networks[0], inputs)
+    with torch.no_grad():
+        ordered = rehearsal.model.networks[0](inputs).sort(dim=1).values
+    assert float((ordered[:, -1] - ordered[:, -2]).mean()) == pytest.approx(200.0, rel=1e-4)
+
+
+def test_another_truth_changes_what_is_hidden_and_nothing_else(workspace: Workspace) -> None:
+    spec = trial_spec(MethodSpec("ce"), "lp")
+    problem = prepare_problem(spec, workspace)
+    other = with_other_truth(problem)
+    assert other.true_labels is not None
+    assert not (other.true_labels == problem.train_labels.numpy()).any()
+    assert other.noise.realised_rate == 1.0
+    np.testing.assert_array_equal(other.dataset.train.labels[other.train_rows], other.true_labels)
+    for name in ("train_rows", "train_labels", "validation_labels", "test_labels"):
+        assert torch.equal(getattr(other, name), getattr(problem, name))
+    assert other.dataset.fingerprint == problem.dataset.fingerprint
+
+
+def test_an_error_is_told_in_a_line_with_the_place_outside_pytorch() -> None:
+    try:
+        torch.nn.Linear(2, 2).load_state_dict({f"a_{number}": torch.zeros(1) for number in range(200)})
+    except RuntimeError as error:
+        text = describe(error)
+    assert text.startswith("RuntimeError: Error(s) in loading state_dict for Linear: Missing key(s)")
+    assert text.partition(" … (")[2].startswith(f"{__file__}:")
+    assert "\n" not in text
+    assert len(text.partition(" … (")[0]) <= 400
+
+
+def test_global_generators_are_put_back() -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(11)
+    expected = [draw(), draw()]
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(11)
+    first = draw()
+    with global_generators(1):
+        inside = draw()
+    with global_generators(2):
+        assert draw() != inside
+    assert [first, draw()] == expected
+
+
+def public_values(value: Any, depth: int = 3) -> Iterator[Any]:
+    """Yield what can be reached through attributes without an underscore."""
+    yield value
+    if depth and type(value).__module__.startswith("lnlbench"):
+        for name in dir(value):
+            if not name.startswith("_"):
+                yield from public_values(getattr(value, name), depth - 1)
+
+
+def test_task_and_phase_do_not_hold_the_truth(workspace: Workspace) -> None:
+    class Witness(Plain):
+        def setup(self, task: Task) -> None:
+            super().setup(task)
+            self.task = task
+
+        def epoch(self, phase: Phase) -> None:
+            super().epoch(phase)
+            self.phase = phase
+
+    spec = trial_spec(MethodSpec("ce"), "lp")
+    problem = prepare_problem(spec, workspace)
+    rehearsal = Rehearsal(Witness, spec, workspace, problem)
+    rehearsal.run()
+    method = rehearsal.method
+    assert isinstance(method, Witness)
+    values = [*public_values(method.task), *public_values(method.phase)]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    assert any(torch.equal(tensor, problem.train_labels) for tensor in tensors)
+    assert problem.true_labels is not None
+    truth = torch.from_numpy(problem.true_labels)
+    assert not any(torch.equal(tensor, truth) for tensor in tensors)
+    assert not any(isinstance(value, (Problem, Dataset, NoiseSpec, TrialSpec)) for value in values)
+
+
+def test_learning_takes_the_linear_probing_of_any_mode() -> None:
+    spec = learning_spec(trial_spec(MethodSpec("ce"), "lp-fft"))
+    assert [phase.kind for phase in spec.phases] == ["lp"]
+
+
+# The report and the command
+
+
+def test_the_report_prints_and_is_json() -> None:
+    findings = (
+        Finding("class", "documented", "It has a docstring.", Outcome.PASSED),
+        Finding("lp", "runs", "It runs.", Outcome.FAILED, "it stops"),
+        Finding("fft", "runs", "It runs.", Outcome.NOT_APPLICABLE, "too slow"),
+    )
+    report = Report("mine", "mine.py", findings, 1.2)
+    assert not report.passed
+    assert str(report).splitlines() == [
+        "✓ class   documented",
+        "✗ lp      runs: it stops",
+        "           Rule: It runs.",
+        "– fft     runs: too slow",
+        "mine (mine.py) fails 1 of 2 checks, in 1 s.",
+    ]
+    value = json.loads(json.dumps(report.to_dict()))
+    assert value["passed"] is False
+    assert value["findings"][1] == {
+        "mode": "lp",
+        "check": "runs",
+        "rule": "It runs.",
+        "outcome": "failed",
+        "reason": "it stops",
+    }
+
+
+@pytest.fixture
+def declining(tmp_path: Path) -> Path:
+    """A file with a method that fails before any training."""
+    path = tmp_path / "declining.py"
+    path.write_text(
+        dedent('''
+        from lnlbench.api import Method, Skip
+
+        class Declining(Method):
+            """Declines everything."""
+
+            @classmethod
+            def supports(cls, spec):
+                return Skip("no")
+        ''')
+    )
+    return path
+
+
+def test_the_command_fails_with_the_report(declining: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(declining)]) == ExitCode.INCOMPLETE
+    lines = capsys.readouterr().out.splitlines()
+    assert "✗ class   supports: every tuning mode is declined" in lines
+    assert lines[-1].startswith("declining (declining.py) fails 1 of 3 checks")
+
+
+def test_the_command_takes_a_plugin_by_name_and_writes_json(
+    declining: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["check", "declining", "--plugin", f"{declining}:Declining", "--format", "json"]
+    assert main(arguments) == ExitCode.INCOMPLETE
+    value = json.loads(capsys.readouterr().out)
+    assert (value["method"], value["origin"], value["passed"]) == ("declining", "declining.py", False)
+
+
+def test_an_unknown_method_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PluginError, match="Did you mean 'gce'"):
+        check_method("gcee")
+    assert main(["check", "gcee"]) == ExitCode.USAGE
+    assert "Unknown method, backbone, data set or metric 'gcee'" in capsys.readouterr().err
