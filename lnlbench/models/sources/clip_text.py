@@ -102,7 +102,9 @@ def _load(folder: Path, spec: BackboneSpec) -> Any:
     """Return the whole model without its vision tower, in eval mode."""
     try:
         with quiet():
-            loaded: Any = CLIPModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+            loaded: Any = CLIPModel.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
     except (*REJECTIONS, SafetensorError) as error:
         raise WeightsError(
             f"The text side of '{spec.name}' cannot be loaded ({first_line(error)}).",
