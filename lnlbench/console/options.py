@@ -122,12 +122,10 @@ def warn_stale(reasons: Mapping[str, str]) -> None:
     reasons : mapping of str to str
         By trial id, see :func:`lnlbench.records.staleness.staleness`.
     """
-    if reasons:
-        listed = "; ".join(dict.fromkeys(reasons.values()))
-        echo(
-            f"Warning: {len(reasons)} records are stale: {listed}. Run them again with --retry stale.",
-            err=True,
-        )
+    from lnlbench.records.staleness import stale_warning
+
+    if (warning := stale_warning(reasons)) is not None:
+        echo(f"Warning: {warning}", err=True)
 
 
 def save_bytes(path: Path, content: bytes) -> None:

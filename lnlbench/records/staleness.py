@@ -34,6 +34,8 @@ from lnlbench.records.entry import (
 from lnlbench.records.record import Record
 from lnlbench.spec import DatasetSpec, TrialSpec
 
+_SHOWN = 3  # reasons in a warning
+
 
 @dataclass(frozen=True, slots=True)
 class Present:
@@ -55,6 +57,23 @@ class Present:
     kinds: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[DatasetSpec, str] = field(default_factory=dict)
     version: str = ""
+
+
+def stale_warning(reasons: Mapping[str, str]) -> str | None:
+    """Return a sentence about stale records, if there are any, with the first few reasons.
+
+    Parameters
+    ----------
+    reasons : mapping of str to str
+        By trial id, see :func:`staleness`.
+    """
+    if not reasons:
+        return None
+    different = list(dict.fromkeys(reasons.values()))
+    more = f"; and {len(different) - _SHOWN} more reasons" if len(different) > _SHOWN else ""
+    listed = "; ".join(different[:_SHOWN])
+    noun = "record is" if len(reasons) == 1 else "records are"
+    return f"{len(reasons):,} {noun} stale: {listed}{more}. Run them again with --retry stale."
 
 
 def installed(specs: Iterable[TrialSpec]) -> Present:

@@ -10,7 +10,7 @@ from lnlbench.basics.allocator import patient_collector
 from lnlbench.grids.plan import Plan
 from lnlbench.records.entry import Entry
 from lnlbench.records.record import Status
-from lnlbench.records.staleness import specs_of, staleness
+from lnlbench.records.staleness import specs_of, stale_warning, staleness
 from lnlbench.records.store import Store
 from lnlbench.running.provenance import look_up
 from lnlbench.spec import TrialSpec
@@ -65,10 +65,7 @@ class Pending:
 
     def warning(self) -> str | None:
         """Say that records are stale, if some are."""
-        if not self.stale:
-            return None
-        reasons = "; ".join(dict.fromkeys(self.stale.values()))
-        return f"{len(self.stale)} records are stale: {reasons}. Run them again with --retry stale."
+        return stale_warning(self.stale)
 
 
 @patient_collector()

@@ -137,7 +137,7 @@ def test_changed_code_makes_records_stale_and_says_so(run):
     Path("fragile.py").write_text(PLUGIN.replace("glass jaw", "glass chin"))
     code, _, err = run(*options)
     assert code == ExitCode.OK
-    assert "1 records are stale: method changed (fragile): " in err
+    assert "1 record is stale: method changed (fragile): " in err
     assert "1 trials to run" in run(*options, "--retry", "stale")[2]
 
 
