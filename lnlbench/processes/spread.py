@@ -168,14 +168,14 @@ def check_alike(team: Team, facts: Mapping[str, object]) -> None:
     ----------
     team : Team
     facts : mapping of str to value
-        Under names for the user; values that can be pickled and compared.
+        Under names for the user; compared as they are written.
 
     Raises
     ------
     TrialError
         In every process, if one has others.
     """
-    every = team.heard(dict(facts))
+    every = team.heard({name: repr(value) for name, value in facts.items()})
     apart = [name for name in facts if any(other[name] != every[0][name] for other in every)]
     if apart:
         raise TrialError(

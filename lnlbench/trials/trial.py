@@ -276,12 +276,12 @@ class Trial:
             if number > first_phase:
                 self._shift = self._measure_shift(self.kinds[number - 1], kind)
             with self.clocks("setup"):
+                level(self.team, self.model.networks)
                 self.phase = self._start_phase(number, kind, probed)
                 torch.manual_seed(derive_seed("begin_phase", self.spec.seed, number))
                 self.method.begin_phase(self.phase)
                 if saved and number == first_phase:
                     self._restore(saved)
-                level(self.team, self.model.networks)
             for epoch in range(first_epoch if number == first_phase else 0, kind.phase.epochs):
                 yield self._epoch(epoch)
             for event, times in self.phase.events.items():
