@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -30,6 +33,12 @@ class _Exact(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images.double())
 
+    def named_parameters(self, *args: Any, **options: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        # Every trial asks for them before it makes heads, which are then in double precision too; the
+        # default is put back when the trial ends.
+        torch.set_default_dtype(torch.float64)
+        return super().named_parameters(*args, **options)
+
 
 class Double(BackboneSource):
     """A small network in double precision."""
@@ -41,7 +50,6 @@ class Double(BackboneSource):
 
     def load(self, spec: BackboneSpec, seed: int) -> Backbone:
         self.options(spec)
-        torch.set_default_dtype(torch.float64)  # heads are made in it; it is put back after the trial
         with initialisation(seed):
             module = _Exact()
         preprocessing = Preprocessing(SIZE, SIZE, "exact", "bilinear", (0.5,) * 3, (0.5,) * 3)

@@ -32,7 +32,7 @@ PLUGINS = [
 ]
 SMALL = ["train_per_class=12", "test_per_class=6", "fft.epochs=3", "fft.batch_size=15", "lp.epochs=2"]
 SMALL += ["lp.cache=false", "backbone=double", "backbone_options.weights=none", "precision=fp32"]
-SMALL += ["fft.lr=0.01", "lp.batch_size=15", "image_size=12"]
+SMALL += ["fft.lr=0.01", "lp.batch_size=15", "image_size=12", "dataset_options.recipe=crop-flip"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,10 @@ def facts_of(rank: int, file: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    file = str(Path(tmp_path_factory.mktemp("meeting")) / "store")
-    with ProcessPoolExecutor(SIZE, get_context("spawn")) as pool:
-        asked = [pool.submit(facts_of, rank, file) for rank in range(SIZE)]
-        return [each.result(timeout=120) for each in asked]
+    folder = tmp_path_factory.mktemp("meeting")
+    started = [subprocess.Popen([sys.executable, __file__, str(rank), folder]) for rank in range(SIZE)]
+    assert [process.wait(timeout=120) for process in started] == [0] * SIZE
+    return [torch.load(folder / f"{rank}.pt") for rank in range(SIZE)]
 
 
 @pytest.mark.parametrize("normalised", [False, True])
@@ -153,3 +153,8 @@ def test_shares_are_contiguous_and_alike() -> None:
             assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
             lengths = [part.stop - part.start for part in parts]
             assert max(lengths) - min(lengths) <= 1
+
+
+if __name__ == "__main__":
+    number, place = int(sys.argv[1]), Path(sys.argv[2])
+    torch.save(facts_of(number, str(place / "store")), place / f"{number}.pt")
