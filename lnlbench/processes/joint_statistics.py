@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
-from lnlbench.errors import TrialError
 from lnlbench.processes.team import Team
-
-# What we know to do the same as torch's own function; others may do more in their forward pass.
-_KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def join_statistics(module: nn.Module, team: Team) -> None:
@@ -29,7 +27,8 @@ def join_statistics(module: nn.Module, team: Team) -> None:
     Parameters
     ----------
     module : nn.Module
-        Changed in place; names of parameters stay, and a deep copy is joined too.
+        Changed in place: its layers of torch's classes, and of those derived from them, which may do more
+        than to normalise. Names of parameters stay, and a deep copy is joined too.
     team : Team
     """
     for layer in module.modules():
@@ -39,24 +38,44 @@ def join_statistics(module: nn.Module, team: Team) -> None:
             layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
-def _forward(layer: Any, inputs: torch.Tensor, *more: Any) -> Any:
+def _forward(layer: Any, *inputs: Any) -> Any:
     if not layer.training and layer.running_mean is not None:
-        return type(layer).forward(layer, inputs, *more)
-    if type(layer) not in _KNOWN:
-        raise TrialError(
-            f"A layer of this backbone ({type(layer).__name__}) normalises batches in a way of its own, "
-            "which cannot be shared by processes.",
-            'Set batch_norm = "frozen" in this phase, or drop --processes-per-trial.',
-        )
-    momentum: float | None = layer.momentum
-    if layer.training and layer.num_batches_tracked is not None:
-        layer.num_batches_tracked.add_(1)
-        if momentum is None:  # a plain mean over batches
-            momentum = 1.0 / float(layer.num_batches_tracked)
-    moving = layer.training and layer.track_running_stats
-    running = (layer.running_mean, layer.running_var) if moving else None
-    rate = 0.0 if momentum is None else momentum
-    return _Normalise.apply(inputs, layer.weight, layer.bias, running, rate, layer.eps, layer.team)
+        return type(layer).forward(layer, *inputs)
+    with _Jointly(layer.team):
+        return type(layer).forward(layer, *inputs)
+
+
+class _Jointly(TorchFunctionMode):
+    """Puts :class:`_Normalise` in the place of torch's own function."""
+
+    def __init__(self, team: Team) -> None:
+        super().__init__()
+        self._team = team
+
+    def __torch_function__(
+        self, function: Any, types: Any, inputs: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        if function is functional.batch_norm:
+            return self._normalise(*inputs, **(options or {}))
+        return function(*inputs, **(options or {}))
+
+    def _normalise(
+        self,
+        input: torch.Tensor,
+        running_mean: torch.Tensor | None,
+        running_var: torch.Tensor | None,
+        weight: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Any:
+        if not training:
+            return functional.batch_norm(
+                input, running_mean, running_var, weight, bias, training, momentum, eps
+            )
+        running = None if running_mean is None or running_var is None else (running_mean, running_var)
+        return _Normalise.apply(input, weight, bias, running, momentum, eps, self._team)
 
 
 class _Normalise(torch.autograd.Function):

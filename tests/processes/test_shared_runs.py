@@ -25,7 +25,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     text = SMALL_GRID.replace('tuning = "lp"', 'tuning = ["fft", "lp"]').replace(', "gce"', "")
-    text = text.replace("epochs = 1", "epochs = 2\nbatch_size = 20")
+    text = text.replace("epochs = 1", "epochs = 2\nbatch_size = 20\nlr = 1e-3")
+    # Batch normalisation, and no stochastic depth, which processes draw for themselves.
+    text = text.replace("efficientnet_lite0", "preact_resnet18")
+    text = text.replace("image_size = 32", 'image_size = 32\nweights = "none"')
     path = tmp_path / "shared.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -57,7 +60,8 @@ def test_a_grid_inline(grid: Path, cache: Path, capsys: pytest.CaptureFixture[st
     assert "2 processes of 1 threads" in capsys.readouterr().out
     assert_alike("two", "one")
     frame = lnlbench.load("two").set_index("tuning")
-    assert frame["processes"].to_dict() == {"fft": 2, "lp": None} or frame["processes"]["fft"] == 2
+    assert frame["processes"]["fft"] == 2
+    assert frame["processes"].isna()["lp"]
 
 
 def test_a_grid_under_ray_and_a_process_that_is_killed(grid: Path, cache: Path) -> None:
