@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch.distributed as collectives
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from lnlbench.errors import TrialError
 from lnlbench.processes.team import ALONE, LostProcessError, Team
@@ -49,9 +50,7 @@ class Host:
     """
 
     def __init__(self, host: str, size: int) -> None:
-        self.store = collectives.TCPStore(
-            host, 0, None, is_master=True, timeout=CONNECTING, wait_for_workers=False
-        )
+        self.store = TCPStore(host, 0, None, is_master=True, timeout=CONNECTING, wait_for_workers=False)
         self.meeting = Meeting(host, self.store.port, size)
 
     def waits_for(self) -> list[int]:
@@ -64,9 +63,7 @@ def _here(rank: int) -> str:
 
 
 @contextmanager
-def meet(
-    meeting: Meeting, rank: int, workspace: Workspace, store: collectives.Store | None = None
-) -> Iterator[Team]:
+def meet(meeting: Meeting, rank: int, workspace: Workspace, store: TCPStore | None = None) -> Iterator[Team]:
     """Be one of the processes of a trial during the ``with`` block.
 
     Parameters
@@ -76,7 +73,7 @@ def meet(
         Which of them.
     workspace : Workspace
         Trials in it are shared meanwhile.
-    store : torch.distributed.Store, optional
+    store : torch.distributed.TCPStore, optional
         The first process's own. Default: connect to it.
 
     Raises
@@ -95,7 +92,7 @@ def meet(
     backend = "cpu:gloo,cuda:nccl" if workspace.device.type == "cuda" else "gloo"
     try:
         if store is None:
-            store = collectives.TCPStore(meeting.host, meeting.port, None, timeout=CONNECTING)
+            store = TCPStore(meeting.host, meeting.port, None, timeout=CONNECTING)
         store.set(_here(rank), "")
         collectives.init_process_group(
             backend, store=store, rank=rank, world_size=meeting.size, timeout=PATIENCE

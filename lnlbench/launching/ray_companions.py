@@ -43,7 +43,7 @@ class RayCompanions(Companions):
 
     def __init__(self, settings: RunSettings) -> None:
         self.size = settings.processes
-        self.host = ray.util.get_node_ip_address()
+        self.host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._actors: list[Any] = []
         self._asked: list[Any] = []

@@ -140,7 +140,7 @@ def add_up_gradients(
     for gradients in kinds.values():
         # Together, since many small messages take longer; in the optimisers' order, which all agree on.
         total = team.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
-        pieces = total.split([gradient.numel() for gradient in gradients])
+        pieces = torch.split(total, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view(gradient.shape))
 

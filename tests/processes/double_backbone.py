@@ -1,4 +1,4 @@
-"""A plugin: a small network in double precision, which looks at each image on its own."""
+"""Plugins: a network in double precision that looks at each image on its own, and one that does not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from lnlbench.models.backbone import Backbone, BackboneSource, finish, initialisation
@@ -13,6 +14,7 @@ from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.spec import BackboneSpec
 
 SIZE = 12
+PREPROCESSING = Preprocessing(SIZE, SIZE, "exact", "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
 class _Exact(nn.Module):
@@ -40,6 +42,20 @@ class _Exact(nn.Module):
         return super().named_parameters(*args, **options)
 
 
+class _Normalised(nn.Sequential):
+    """Convolutions with batch normalisation."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__(
+            nn.Conv2d(3, width, 3, stride=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(),
+            BatchNormAct2d(width, act_layer=nn.ReLU),  # does more than to normalise
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
 class Double(BackboneSource):
     """A small network in double precision."""
 
@@ -52,5 +68,19 @@ class Double(BackboneSource):
         self.options(spec)
         with initialisation(seed):
             module = _Exact()
-        preprocessing = Preprocessing(SIZE, SIZE, "exact", "bilinear", (0.5,) * 3, (0.5,) * 3)
-        return finish(spec, "double", module, preprocessing)
+        return finish(spec, "double", module, PREPROCESSING)
+
+
+class Normalised(BackboneSource):
+    """A small network with batch normalisation, in single precision."""
+
+    pretrained = False
+
+    def missing(self, reference: str | None, spec: BackboneSpec) -> str | None:
+        return None
+
+    def load(self, spec: BackboneSpec, seed: int) -> Backbone:
+        self.options(spec)
+        with initialisation(seed):
+            module = _Normalised()
+        return finish(spec, "normalised", module, PREPROCESSING)
