@@ -22,7 +22,7 @@ LOOK, ENDING = 0.05, 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ending:
     """How a trial ended in one of the other processes.
 
     Attributes
@@ -59,7 +59,7 @@ class Companions(ABC):
         """Let all of them run a trial; starts them, if they are not there."""
 
     @abstractmethod
-    def outcomes(self, seconds: float) -> Sequence[Outcome | None]:
+    def outcomes(self, seconds: float) -> Sequence[Ending | None]:
         """Return how the trial ended in each of them; None where it has not after some seconds."""
 
     @abstractmethod
@@ -67,16 +67,16 @@ class Companions(ABC):
         """End them at once."""
 
 
-def take_part(spec: TrialSpec, meeting: Meeting, rank: int, workspace: Workspace) -> Outcome:
+def take_part(spec: TrialSpec, meeting: Meeting, rank: int, workspace: Workspace) -> Ending:
     """Run a trial in a process that is not its first."""
     try:
         with meet(meeting, rank, workspace):
             record = attempt_trial(spec, workspace)
     except StopTrial:
-        return Outcome()
+        return Ending()
     except LostProcessError as error:
         record = failure(spec, type(error).__name__, error.message, hint=error.hint)
-    return Outcome(record.to_dict() if record.status is Status.FAILED else None)
+    return Ending(record.to_dict() if record.status is Status.FAILED else None)
 
 
 def attempt_with(
@@ -134,12 +134,12 @@ def _wait(host: Host, companions: Companions) -> None:
         time.sleep(LOOK)
 
 
-def _all_alive(outcomes: Sequence[Outcome | None]) -> bool:
+def _all_alive(outcomes: Sequence[Ending | None]) -> bool:
     """Whether all processes have ended the trial, and can run the next."""
     return all(outcome is not None and not outcome.death for outcome in outcomes)
 
 
-def _explained(record: Record, outcomes: Sequence[Outcome | None], size: int) -> Record:
+def _explained(record: Record, outcomes: Sequence[Ending | None], size: int) -> Record:
     """Return the record of a trial, with the reason of the process that was the first to fail."""
     lost = LostProcessError.__name__
     if record.error is None or record.error["type"] != lost:

@@ -14,7 +14,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import IO
 
-from lnlbench.launching.companions import Companions, Outcome, take_part
+from lnlbench.launching.companions import Companions, Ending, take_part
 from lnlbench.launching.meeting import Meeting
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.workspace import RunSettings, Workspace
@@ -45,14 +45,14 @@ class _Companion:
         theirs.close()
         self.line.send((settings, rank))
 
-    def outcome(self, seconds: float) -> Outcome | None:
+    def outcome(self, seconds: float) -> Ending | None:
         """Return how the trial ended, if it has after some seconds."""
         try:
             if not self.line.poll(seconds):
                 return None
-            found: Outcome = self.line.recv()
+            found: Ending = self.line.recv()
         except (EOFError, ConnectionError):
-            return Outcome(death=self._death(), trace=self._last_words())
+            return Ending(death=self._death(), trace=self._last_words())
         return found
 
     def _death(self) -> str:
@@ -88,7 +88,7 @@ class LocalCompanions(Companions):
         self.size = settings.processes
         self._settings = settings
         self._companions: list[_Companion] = []
-        self._found: dict[int, Outcome] = {}  # by position, of the trial that runs
+        self._found: dict[int, Ending] = {}  # by position, of the trial that runs
 
     def begin(self, spec: TrialSpec, meeting: Meeting) -> None:
         """Let all of them run a trial; starts them, if they are not there."""
@@ -101,7 +101,7 @@ class LocalCompanions(Companions):
             except ConnectionError:  # it died since; the next question for outcomes tells how
                 continue
 
-    def outcomes(self, seconds: float) -> Sequence[Outcome | None]:
+    def outcomes(self, seconds: float) -> Sequence[Ending | None]:
         """Return how the trial ended in each of them; None where it has not after some seconds."""
         until = time.monotonic() + seconds
         for position, companion in enumerate(self._companions):

@@ -11,7 +11,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from lnlbench.basics.allocator import settle_imports
-from lnlbench.launching.companions import Companions, Outcome, take_part
+from lnlbench.launching.companions import Companions, Ending, take_part
 from lnlbench.launching.meeting import Meeting
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.workspace import RunSettings, Workspace
@@ -25,7 +25,7 @@ class _Member:
         self._workspace = Workspace(settings, clean_workers=True)
         self._rank = rank
 
-    def take_part(self, spec: dict[str, Any], meeting: Meeting) -> Outcome:
+    def take_part(self, spec: dict[str, Any], meeting: Meeting) -> Ending:
         return take_part(TrialSpec.from_dict(spec), meeting, self._rank, self._workspace)
 
 
@@ -63,7 +63,7 @@ class RayCompanions(Companions):
             self._actors.append(actor.remote(replace(self._settings, gpus=gpus or None), rank))
         self._asked = [actor.take_part.remote(spec.to_dict(), meeting) for actor in self._actors]
 
-    def outcomes(self, seconds: float) -> Sequence[Outcome | None]:
+    def outcomes(self, seconds: float) -> Sequence[Ending | None]:
         """Return how the trial ended in each of them; None where it has not after some seconds."""
         done, _ = ray.wait(self._asked, num_returns=len(self._asked), timeout=seconds)
         return [_outcome(asked) if asked in done else None for asked in self._asked]
@@ -75,9 +75,9 @@ class RayCompanions(Companions):
         self._actors, self._asked = [], []
 
 
-def _outcome(asked: Any) -> Outcome:
+def _outcome(asked: Any) -> Ending:
     try:
-        found: Outcome = ray.get(asked)
+        found: Ending = ray.get(asked)
     except ray.exceptions.RayError as error:
-        return Outcome(death=str(error).strip().partition("\n")[0], trace=str(error))
+        return Ending(death=str(error).strip().partition("\n")[0], trace=str(error))
     return found
