@@ -34,7 +34,7 @@ class _Companion:
         if settings.device == "cuda":
             environment["CUDA_VISIBLE_DEVICES"] = visible_gpu(rank, environment.get("CUDA_VISIBLE_DEVICES"))
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", MODULE, str(theirs.fileno())],
+            [sys.executable, "-X", "faulthandler", "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self.words,
@@ -143,7 +143,7 @@ def _end_with(parent: int) -> None:
 
 def main() -> None:
     """Take part in trials until the process that started this one hangs up."""
-    _end_with(os.getppid())
+    _end_with(int(sys.argv[2]))
     line = Connection(int(sys.argv[1]))
     settings, rank = line.recv()
     workspace = Workspace(settings)
