@@ -89,6 +89,7 @@ def run(
     cpus_per_trial: int | None = None,
     gpus_per_trial: float | None = None,
     gpus_per_probing: float | None = None,
+    processes_per_trial: int = 1,
     workers: int | None = None,
     data: str | Path | None = None,
     cache: str | Path | None = None,
@@ -127,6 +128,9 @@ def run(
         Default: 1 with CUDA, else 0.
     gpus_per_probing : float, optional
         Of trials that only probe features which are extracted before. Default: ``gpus_per_trial``.
+    processes_per_trial : int
+        That share a trial where images pass through a backbone, each with its own CPUs and GPUs; for methods
+        with ``distributed = True``.
     workers : int, optional
         Processes per trial that decode image files. Default: 0; with a GPU, one per CPU thread.
     data : str or Path, optional
@@ -188,6 +192,7 @@ def run(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         gpus_per_probing=gpus_per_probing,
+        processes_per_trial=processes_per_trial,
         workers=workers,
         cache_images=cache_images,
         verdicts=verdicts,

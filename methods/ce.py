@@ -19,6 +19,7 @@ class CE(Method):
     """
 
     title = "CE"
+    distributed = True
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean of −log p_y."""

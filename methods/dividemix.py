@@ -47,6 +47,7 @@ class DivideMix(CoTraining):
 
     title = "DivideMix"
     paper = "Li et al. (2020)"
+    distributed = True
 
     @dataclass(frozen=True)
     class Params(CoTrainingParams):

@@ -29,6 +29,7 @@ class ELR(Method):
 
     title = "ELR"
     paper = "Liu et al. (2020)"
+    distributed = True
 
     @dataclass(frozen=True)
     class Params:

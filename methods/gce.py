@@ -28,6 +28,7 @@ class GCE(Method):
 
     title = "GCE"
     paper = "Zhang and Sabuncu (2018)"
+    distributed = True
 
     @dataclass(frozen=True)
     class Params:

@@ -53,6 +53,7 @@ class TURN(Method):
 
     title = "TURN"
     paper = "Ahn et al. (2023)"
+    distributed = True
 
     @dataclass(frozen=True)
     class Params:

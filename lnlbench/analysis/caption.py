@@ -271,10 +271,17 @@ def _compared(layout: Layout) -> str:
 
 def _machines(drafts: Sequence[Draft]) -> str:
     used = [trial for draft in drafts for trial in draft.used if trial["device"]]
-    machines = {clean(f"{trial['device']}, {trial['threads']} threads") for trial in used}
+    machines = {clean(machine_of(trial)) for trial in used}
     if len(machines) > 1:
         return f", not comparable everywhere ({'; '.join(sorted(machines))})"
     return f" ({machines.pop()})" if machines else ""
+
+
+def machine_of(trial: TrialRow) -> str:
+    """Return what a trial's times are of: device, threads, and processes where several shared it."""
+    processes = trial.get("processes")
+    each = f"{processes} processes of " if processes else ""
+    return f"{trial['device']}, {each}{trial['threads']} threads"
 
 
 def _distinct(values: Iterable[object]) -> str:

@@ -167,6 +167,11 @@ class Method:
         setting of that data set.
     predicting_networks : int
         How many backbones :meth:`predict` passes an input through. Default 1.
+    distributed : bool
+        Several processes may share a trial's passes through the backbone (``--processes-per-trial``): every
+        step is one of :meth:`Phase.step`, images reach a backbone only through networks of
+        :meth:`Task.network`, called on whole batches, and random numbers come from the phase. Not inherited:
+        a subclass says it again. Default False.
     unsaved : tuple of str
         Attributes that checkpoints leave out, because :meth:`setup` or :meth:`begin_phase` makes
         them anew. Default none.
@@ -187,6 +192,7 @@ class Method:
     presets: ClassVar[Mapping[str, Preset]] = {}
     dataset_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     predicting_networks: ClassVar[int] = 1
+    distributed: ClassVar[bool] = False
     unsaved: ClassVar[tuple[str, ...]] = ()
 
     network: Network

@@ -32,9 +32,11 @@ from lnlbench.errors import TrialError
 from lnlbench.inputs.network_inputs import Inputs, Views, Wanted
 from lnlbench.models.network import Network
 from lnlbench.models.transport import to_device
+from lnlbench.processes.team import ALONE, Team
 from lnlbench.spec import PhaseSpec, one_of
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
+AddUp = Callable[[Sequence[torch.optim.Optimizer]], None]
 # What can learn: a module, a parameter, several of them, or a group of an optimiser with settings of its own.
 Learning = nn.Module | torch.Tensor | Iterable[nn.Module | torch.Tensor] | Mapping[str, Any]
 
@@ -112,6 +114,8 @@ class Phase:
         seed: int,
         predictions: TrainingPredictions | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        team: Team = ALONE,
+        add_up: AddUp | None = None,
     ) -> None:
         self.spec = spec
         self.index = index
@@ -128,6 +132,8 @@ class Phase:
         self._device_labels = labels.to(device)
         self._seed = seed
         self._predictions = predictions
+        self._team = team
+        self._add_up = add_up  # the gradients of the processes that share passes through backbones
         self._scheduled: list[torch.optim.Optimizer] = []
         self._loss_sum = torch.zeros((), device=device)
         self._steps = 0
@@ -225,6 +231,8 @@ class Phase:
             self._scaled_step(self.scaler, optimizers, loss)
         else:
             loss.backward()  # type: ignore[no-untyped-call]
+            if self._add_up is not None:
+                self._add_up(optimizers)
             for each in optimizers:
                 each.step()
         self.record(loss)
@@ -238,6 +246,8 @@ class Phase:
         before = scaler.get_scale()
         scaled: torch.Tensor = scaler.scale(loss)
         scaled.backward()  # type: ignore[no-untyped-call]
+        if self._add_up is not None:
+            self._add_up(optimizers)  # now: whether one overflows is decided for all processes
         for each in optimizers:
             # The scaler refuses an optimiser that the loss does not reach.
             if any(p.grad is not None for group in each.param_groups for p in group["params"]):
@@ -411,7 +421,8 @@ class Phase:
                 f"of the {self.kind} phase.",
                 f"Lower {self.kind}.lr (now {self.spec.lr:g}).",
             )
-        return torch.cat(pieces)
+        # The first process's, so that no difference in rounding gives others another selection.
+        return self._team.as_first(torch.cat(pieces))
 
     # What goes into the record
 

@@ -200,6 +200,8 @@ class ExecutionFacts(TypedDict, total=False):
     executor: str
     # Trials at the same time.
     jobs: int
+    # That shared the trial, where they were several; threads and GPUs are of each.
+    processes: int
     # That Ray gave to the trial, where it gave any: a fraction if several may share one.
     gpus: float
     shared_device: bool

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lnlbench.basics.columns import columns
 from lnlbench.console.mode_check import upscaled
+from lnlbench.launching.team_size import check_shared
 from lnlbench.plugins import registry
 from lnlbench.records.store import Store
 from lnlbench.running import cost
@@ -44,6 +45,7 @@ def look(plan: Plan, out: Path, job: Job, retry: str | None) -> tuple[Pending, l
     entries = [] if empty else Store.open(out).look()[0]
     workspace = Workspace(job.settings)
     pending = find_pending(plan, entries, workspace, retry)
+    check_shared(pending.todo, job.settings.processes)
     check_noise((spec for spec in pending.todo if data_are_here(spec, job.settings)), workspace)
     return pending, find_missing(plan, job.settings)
 

@@ -44,6 +44,12 @@ _OPTIONS = (
         help="Of trials that only probe cached features [default: as --gpus-per-trial].",
     ),
     click.option(
+        "--processes-per-trial",
+        type=click.IntRange(1, MOST),
+        default=1,
+        help="Processes that share a trial, each with its CPUs and GPUs; for methods that can [default: 1].",
+    ),
+    click.option(
         "--workers",
         type=click.IntRange(0, MOST),
         help="Processes per trial that decode image files [default: 0; with a GPU, one per CPU thread].",

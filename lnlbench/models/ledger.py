@@ -40,6 +40,7 @@ class Ledger:
         self._counts: dict[str, dict[str, Any]] = {bucket: dict.fromkeys(COUNTERS, 0) for bucket in BUCKETS}
         self._open = self._counts["training"]
         self.backward_units = 2.0
+        self._whole: int | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
         # A copied network (a weight average, say) goes on counting into the trial's ledger.
@@ -54,6 +55,15 @@ class Ledger:
         finally:
             self._open = before
 
+    @contextmanager
+    def standing_for(self, samples: int) -> Iterator[None]:
+        """Count a pass in the ``with`` block as one of ``samples``, of which this process passes a share."""
+        self._whole = samples
+        try:
+            yield
+        finally:
+            self._whole = None
+
     def watch(self, module: nn.Module, part: str) -> None:
         """Count every pass through ``module`` as one of ``part`` ("backbone" or "head")."""
         module.register_forward_hook(partial(self._count, part))
@@ -63,7 +73,7 @@ class Ledger:
         self._counts[bucket][counter] += samples
 
     def _count(self, part: str, module: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        samples = output.shape[0]
+        samples = output.shape[0] if self._whole is None else self._whole
         if output.requires_grad:
             self._open[f"{part}_forward_grad"] += samples
             output.register_hook(  # type: ignore[no-untyped-call]

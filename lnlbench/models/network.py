@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lnlbench.models.execution import Execution
 from lnlbench.models.ledger import Ledger
+from lnlbench.processes.spread import Spread
 
 
 class Network(nn.Module):
@@ -32,6 +33,8 @@ class Network(nn.Module):
     device : torch.device
     execution : Execution
         Precision and memory layout of the backbone; logits are float32 in any case.
+    spread : Spread, optional
+        Shares passes through the backbone with other processes. Default: this one passes all images.
 
     Attributes
     ----------
@@ -47,6 +50,7 @@ class Network(nn.Module):
         ledger: Ledger,
         device: torch.device,
         execution: Execution,
+        spread: Spread | None = None,
     ) -> None:
         super().__init__()
         self.head = head.to(device)
@@ -59,6 +63,7 @@ class Network(nn.Module):
         self._ledger = ledger
         self._device = device
         self._execution = execution
+        self._spread = spread
         ledger.watch(self.head, "head")
 
     @property
@@ -76,6 +81,8 @@ class Network(nn.Module):
         if self.backbone is None:
             backbone = self._execution.prepare(self._make_backbone().to(self._device))
             backbone.requires_grad_(not self.frozen)
+            if self._spread is not None:
+                self._spread.prepare(backbone)
             self._ledger.watch(backbone, "backbone")
             self.backbone = backbone
             self.train(self.training)
@@ -159,9 +166,13 @@ class Network(nn.Module):
             # Batch statistics move in a training forward pass, before any optimiser step; and a pass with
             # gradient comes before every step, whoever makes the optimiser.
             self.pristine = False
+        dtype = self.head.weight.dtype
+        if self._spread is not None:
+            with self._execution.autocast(self._device), self._ledger.standing_for(len(inputs)):
+                return self._spread(backbone, inputs, dtype)
         with self._execution.autocast(self._device):
             pooled: torch.Tensor = backbone(inputs)
-        return pooled.to(self.head.weight.dtype)
+        return pooled.to(dtype)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits ``[B, classes]`` in float32."""

@@ -95,7 +95,8 @@ def modules_of(plugin: Plugin) -> dict[str, Path]:
 def source_fingerprint(path: Path) -> str:
     """Return the SHA-256, in hexadecimal, of a source file without comments, layout and docstrings.
 
-    A result does not depend on those, so mending a comment makes no record stale. A file that is
+    A result does not depend on those, so mending a comment makes no record stale; nor on whether a class
+    says that it is ``distributed``, so that is left out as well. A file that is
     no Python source (a compiled module, or one with a mistake) is hashed as it is.
 
     Parameters
@@ -154,6 +155,8 @@ def _lines(node: object) -> list[str]:
         if name == "kind" or (value in (None, []) and not isinstance(node, ast.Constant)):
             continue
         items = value if isinstance(value, list) else [value]
+        if name == "body" and isinstance(node, ast.ClassDef):
+            items = [item for item in items if not _says_distributed(item)]
         if (
             name == "body"
             and isinstance(node, _DOCUMENTED)
@@ -164,6 +167,15 @@ def _lines(node: object) -> list[str]:
         for item in items:
             lines += [" " + line for line in _lines(item)]
     return lines
+
+
+def _says_distributed(node: ast.stmt) -> bool:
+    """Whether a line of a class says if several processes may share a trial, on which no result depends."""
+    return (
+        isinstance(node, ast.Assign)
+        and [target.id for target in node.targets if isinstance(target, ast.Name)] == ["distributed"]
+        and isinstance(node.value, ast.Constant)
+    )
 
 
 def _imports(path: Path, module: str) -> Iterator[str]:

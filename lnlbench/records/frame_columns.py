@@ -234,7 +234,8 @@ COLUMNS: tuple[FrameColumn, ...] = (
     _fact("execution.device", ""),
     _fact("environment.gpu", "its name"),
     _fact("execution.peak_memory", "bytes of the GPU that tensors held at most"),
-    _fact("execution.threads", ""),
+    _fact("execution.threads", "of each process"),
+    _fact("execution.processes", "that shared the trial; empty for one"),
     _fact(
         "execution.shared_device", "whether other trials ran beside it, so that its times are upper bounds"
     ),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from lnlbench.errors import DeviceError
+from lnlbench.launching.local_companions import LocalCompanions
+from lnlbench.launching.team_size import processes_of
 from lnlbench.running.job import Job
 from lnlbench.running.worker import work
 from lnlbench.spec import TrialSpec
@@ -27,17 +29,21 @@ def execute(specs: Sequence[TrialSpec], job: Job) -> None:
 
         run_with_ray(specs, job)
         return
-    workspace = Workspace(job.settings)
-    for spec in specs:
-        job.listener.started(spec)
-        record = work(spec, workspace, job.limits, partial(job.listener.epoch, spec))
-        if record is None:  # interrupted
-            return
-        job.listener.finished(record)
-        if workspace.lost:
-            raise DeviceError(
-                f"The trial '{spec.describe()}' has left its GPU in an error, and this process cannot use it "
-                "any more. What is finished is kept.",
-                "Run the same command again for the trials that are pending; without --executor inline, each "
-                "such trial ends a process of its own.",
-            )
+    workspace, companions = Workspace(job.settings), LocalCompanions(job.settings)
+    try:
+        for spec in specs:
+            job.listener.started(spec)
+            others = companions if processes_of(spec, job.settings.processes) > 1 else None
+            record = work(spec, workspace, job.limits, partial(job.listener.epoch, spec), others)
+            if record is None:  # interrupted
+                return
+            job.listener.finished(record)
+            if workspace.lost:
+                raise DeviceError(
+                    f"The trial '{spec.describe()}' has left its GPU in an error, and this process cannot "
+                    "use it any more. What is finished is kept.",
+                    "Run the same command again for the trials that are pending; without --executor inline, "
+                    "each such trial ends a process of its own.",
+                )
+    finally:
+        companions.end()

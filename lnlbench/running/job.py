@@ -32,7 +32,7 @@ class Resources:
     jobs : int
         Trials at the same time.
     cpus, gpus : float
-        Per trial.
+        Per trial, or per process of one that several share.
     probing : float or None
         GPUs of a trial that only probes features which are extracted before; None for those of any trial.
     address : str or None
@@ -81,16 +81,19 @@ class Job:
             return []
         said, jobs, threads = [], self.resources.jobs, self.settings.threads
         share, least = self.resources.gpus, self.resources.least
-        cores, gpus = available_cores(), torch.cuda.device_count()
-        if jobs * threads > cores:
+        cores, gpus, processes = available_cores(), torch.cuda.device_count(), self.settings.processes
+        if jobs * processes * threads > cores:
+            each = f"{processes} processes of " if processes > 1 else ""
             said.append(
-                f"{jobs} jobs of {threads} threads share {cores} cores and wait for each other: use --jobs "
-                f"{max(1, cores // threads)}, or fewer --cpus-per-trial."
+                f"{jobs} jobs of {each}{threads} threads share {cores} cores and wait for each other: use "
+                f"--jobs {max(1, cores // (processes * threads))}, or fewer --cpus-per-trial."
             )
         if share > 1:
             said.append(
                 f"a trial computes on one GPU: --gpus-per-trial {share:g} leaves the others of it idle."
             )
+        if self.resources.probing is None:
+            least *= processes
         if jobs * least > gpus > 0:
             fitting = max(1, int(gpus / least))
             said.append(
@@ -131,6 +134,7 @@ def make_job(
     verdicts: bool = False,
     save_models: bool = False,
     deterministic: bool = False,
+    processes_per_trial: int = 1,
     ray_address: str | None = None,
     executor: str = "ray",
     trial_timeout: float | None = None,
@@ -171,6 +175,7 @@ def make_job(
         checkpoints = out / "checkpoints"
     folder = absolute(checkpoints) if checkpoints else None
     device, gpus = _device(gpus_per_trial, elsewhere=ray_address is not None)
+    _check_processes(processes_per_trial, gpus, elsewhere=ray_address is not None)
     if gpus_per_probing is not None and not 0 < gpus_per_probing <= min(1, gpus):
         raise UsageError(
             f"--gpus-per-probing {gpus_per_probing:g} is no share of the {gpus:g} GPUs of a trial.",
@@ -178,8 +183,8 @@ def make_job(
         )
     if jobs is None:
         alone = executor == "inline" or ray_address is not None
-        jobs = 1 if alone else _as_many_as_fit(gpus_per_probing or gpus)
-    threads = cpus_per_trial or max(1, available_cores() // jobs)
+        jobs = 1 if alone else _as_many_as_fit(gpus_per_probing or processes_per_trial * gpus)
+    threads = cpus_per_trial or max(1, available_cores() // (jobs * processes_per_trial))
     settings = RunSettings(
         data=absolute(data) if data else None,
         cache=absolute(cache or default_cache_folder()),
@@ -194,6 +199,7 @@ def make_job(
         verdicts=verdicts,
         models=absolute(out / MODELS) if save_models else None,
         deterministic=deterministic,
+        processes=processes_per_trial,
         checkpoints=folder,
     )
     return Job(
@@ -214,6 +220,26 @@ def _device(gpus_per_trial: float | None, *, elsewhere: bool) -> tuple[str, floa
     if gpus and not available and not elsewhere:
         raise UsageError("--gpus-per-trial asks for a GPU, and there is none here.", "Drop the option.")
     return ("cuda" if gpus else "cpu"), gpus
+
+
+def _check_processes(processes: int, gpus: float, *, elsewhere: bool) -> None:
+    """Raise if processes that share a trial cannot each have a GPU of their own, where they use any."""
+    if processes < 1:
+        raise UsageError(f"--processes-per-trial is {processes}; it must be at least 1.")
+    if processes == 1 or not gpus:
+        return
+    if gpus != int(gpus):
+        raise UsageError(
+            f"Each of {processes} processes of a trial computes on a GPU of its own, and --gpus-per-trial "
+            f"{gpus:g} is a share of one.",
+            "Use --gpus-per-trial 1 or drop --processes-per-trial.",
+        )
+    here = torch.cuda.device_count()
+    if not elsewhere and processes * gpus > here:
+        raise UsageError(
+            f"{processes} processes of {gpus:g} GPUs each do not fit on this machine, which has {here}.",
+            f"Use --processes-per-trial {max(1, int(here / gpus))}.",
+        )
 
 
 def _as_many_as_fit(gpus: float) -> int:

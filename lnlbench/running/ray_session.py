@@ -96,11 +96,11 @@ def ray_session(job: Job) -> Iterator[None]:
     }
     if resources.address is not None:
         _join(resources.address, quiet)
-        _warn_if_too_small(resources, job.listener)
+        _warn_if_too_small(resources, job.settings.processes, job.listener)
     else:
         ray.init(
             address="local",  # never a cluster that happens to run here: that is --ray-address
-            num_cpus=max(1, round(resources.jobs * resources.cpus)),
+            num_cpus=max(1, round(resources.jobs * resources.cpus * job.settings.processes)),
             include_dashboard=False,
             **quiet,
         )
@@ -148,16 +148,22 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         ) from error
 
 
-def _warn_if_too_small(resources: Resources, listener: Listener) -> None:
-    """Say so if no node could run a trial now; one that can may join later."""
+def _warn_if_too_small(resources: Resources, processes: int, listener: Listener) -> None:
+    """Say so if no node could run a trial now, or they could not all its processes; one may join later."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    room = 0
     for node in nodes:
         has = node["Resources"] if node["Alive"] else {}
-        if has.get("CPU", 0) >= resources.cpus and has.get("GPU", 0) >= resources.gpus:
-            return
+        fits = has.get("CPU", 0) // resources.cpus if resources.cpus else processes
+        if resources.gpus:
+            fits = min(fits, has.get("GPU", 0) // resources.gpus)
+        room += int(fits)
+    if room >= processes:
+        return
     wanted = f"{resources.cpus:g} CPUs" + (f" and {resources.gpus:g} GPUs" if resources.gpus else "")
+    who = "no node of the cluster has" if processes == 1 else f"the cluster has not {processes} times"
     listener.warned(
-        f"no node of the cluster has {wanted} for a trial; all trials wait until one joins. "
+        f"{who} {wanted} for a trial; all trials wait until a node joins. "
         "See ray status, and --cpus-per-trial and --gpus-per-trial."
     )
 

@@ -23,6 +23,8 @@ from ray.tune import Callback
 
 from lnlbench.basics.interruption import requested
 from lnlbench.errors import DeviceError, LnlbenchError, StoreError
+from lnlbench.launching.ray_companions import RayCompanions
+from lnlbench.launching.team_size import processes_of
 from lnlbench.records.record import Record
 from lnlbench.running.job import Job
 from lnlbench.running.worker import Limits, work
@@ -104,9 +106,11 @@ def fit(
         ``deliver.error``.
     """
     cpus, gpus = job.resources.cpus, [job.resources.gpus_of(spec) for spec in deliver.specs]
+    processes = [processes_of(spec, job.settings.processes) for spec in deliver.specs]
 
     def wanted(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpus[config["trial"]]}])
+        number = config["trial"]
+        return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpus[number]}] * processes[number])
 
     with scratch_folder() as scratch:
         tune.Tuner(
@@ -175,11 +179,15 @@ def work_and_send(
         a process of its own.
     """
     workspace = workspace_for(settings, limits)
+    companions = RayCompanions(workspace.setting) if processes_of(spec, settings.processes) > 1 else None
     try:
-        record = work(spec, workspace, limits, on_epoch)
+        record = work(spec, workspace, limits, on_epoch, companions)
     except StoreError as error:
         tune.report({"unsaved": [error.message, error.hint]})
         return
+    finally:
+        if companions is not None:
+            companions.end()  # the next trial of this process has a placement group of its own
     if record is not None:
         tune.report({"record": record.to_dict(), "verdicts": record.verdict_table, **extra(record)})
         if workspace.lost:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lnlbench.basics.interruption import Interruption
 from lnlbench.grids.plan import Plan
+from lnlbench.launching.team_size import check_shared
 from lnlbench.records.record import Record, Status
 from lnlbench.records.staleness import Present
 from lnlbench.records.store import Store
@@ -128,6 +129,7 @@ def run_plan(
                 listeners.warned(warning)
             listeners.planned(plan, pending, store.root)
             if pending.todo:
+                check_shared(pending.todo, job.settings.processes)
                 preflight(pending.todo, workspace, listeners)
                 if job.resources.address is None:  # a cluster's nodes extract what they need themselves
                     _extract(pending.todo, workspace, job, listeners, session)

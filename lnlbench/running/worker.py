@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from lnlbench.basics.interruption import requested
 from lnlbench.errors import StoreError
+from lnlbench.launching.companions import Companions, attempt_with
 from lnlbench.records.record import Record
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.attempt import attempt_trial
@@ -69,11 +70,14 @@ def work(
     workspace: Workspace,
     limits: Limits,
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
+    companions: Companions | None = None,
 ) -> Record | None:
     """Run a trial.
 
     Parameters
     ----------
+    companions : Companions, optional
+        Processes that share it.
     on_epoch : callable, optional
         See :func:`lnlbench.trials.trial.run_trial`.
 
@@ -99,6 +103,8 @@ def work(
         return None
     try:
         with _last_words(limits, spec.trial_id):
+            if companions is not None:
+                return attempt_with(companions, spec, workspace, lambda: attempt_trial(spec, workspace, look))
             return attempt_trial(spec, workspace, look)
     except StopTrial:
         return None

@@ -17,6 +17,7 @@ from lnlbench.models.backbone import Backbone
 from lnlbench.models.execution import Execution
 from lnlbench.models.ledger import Ledger
 from lnlbench.models.network import Network
+from lnlbench.processes.spread import Spread
 from lnlbench.spec import BackboneSpec
 from lnlbench.trials.adaptation import adapted
 from lnlbench.trials.workspace import Workspace
@@ -81,12 +82,14 @@ class Model:
         self.backbone: Backbone | None = None
         self.initial: Backbone | None = None
         self._predictions = predictions
+        self._spread = None if workspace.team.alone else Spread(workspace.team)
         if given_features is not None:
             self.execution = Execution(deterministic=workspace.setting.deterministic)
             self.feature_dim, self.fingerprint = given_features, ""
         else:
             initial = workspace.backbone(spec, seed)
-            self.execution = workspace.execution(spec, seed, precision)
+            # The first process's: those on other machines may have measured another one as faster.
+            self.execution = workspace.team.told(workspace.execution(spec, seed, precision))
             self.feature_dim, self.fingerprint = initial.feature_dim, initial.fingerprint
             self.backbone = self.initial = initial
             if adapt_to is not None:
@@ -116,6 +119,7 @@ class Model:
             ledger=self._ledger,
             device=self._workspace.device,
             execution=self.execution,
+            spread=self._spread,
         )
         if self._predictions is not None:
             self._predictions.watch(network)

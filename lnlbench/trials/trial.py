@@ -16,11 +16,14 @@
       eval  ┌  predict on validation and test                       counted apart from training
       clock └  selection against the true labels                    the method never sees these
     then       history grows by an entry, the checkpoint is saved, whoever listens is told
+
+Where several processes share a trial, each runs all of this, and they share the passes through backbones: see
+:mod:`lnlbench.processes.spread`. The first one saves, tells and writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,12 +47,13 @@ from lnlbench.basics.facts import (
 from lnlbench.basics.process_settings import is_deterministic, tf32_flags
 from lnlbench.basics.seeding import derive_seed
 from lnlbench.deploy.keeping import ModelKeeper
-from lnlbench.errors import UsageError
+from lnlbench.errors import TrialError, UsageError
 from lnlbench.inputs.feature_cache import CachedFeatures
 from lnlbench.inputs.network_inputs import Inputs
 from lnlbench.models.kinds.backward_cost import count_backward_units
 from lnlbench.models.ledger import Ledger
 from lnlbench.models.phase_kind import PhaseKind
+from lnlbench.processes.spread import add_up_gradients, check_alike, level, weight_sums
 from lnlbench.records.beside.verdicts import encode_verdicts, facts_of
 from lnlbench.records.record import Record, Status
 from lnlbench.spec import TrialSpec
@@ -96,17 +100,29 @@ def run_trial(
     LnlbenchError
         If the trial cannot be run as specified.
     """
-    checkpoints = Checkpoints(workspace.setting.checkpoints)
+    checkpoints, team = Checkpoints(workspace.setting.checkpoints), workspace.team
     trial = Trial(spec, workspace)
     saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity, workspace.device)
-    if saved is not None and on_epoch is not None:
-        for entry in saved["history"]:
-            on_epoch(entry)
-    for entry in trial.epochs(saved):
-        if trial.finished < spec.epochs:
-            checkpoints.save(spec.trial_id, trial.identity, trial.state())
+    if not team.alone:
+        saved, trial.discarded = trial.agree(saved, trial.discarded)
+
+    def tell(entry: Mapping[str, Any]) -> None:
+        stop: StopTrial | None = None
         if on_epoch is not None:
-            on_epoch(entry)
+            try:
+                on_epoch(entry)
+            except StopTrial as asked:
+                stop = asked
+        if team.told(stop is not None):  # all processes stop after the same epoch
+            raise stop or StopTrial
+
+    if saved is not None:
+        for entry in saved["history"]:
+            tell(entry)
+    for entry in trial.epochs(saved):
+        if team.first and trial.finished < spec.epochs:
+            checkpoints.save(spec.trial_id, trial.identity, trial.state())
+        tell(entry)
     return trial.record()
 
 
@@ -139,6 +155,8 @@ class Trial:
         What the networks are fed in it.
     discarded : str or None
         Why there was a checkpoint that could not be continued.
+    team : Team
+        The processes that share the trial, of one as a rule.
     """
 
     phase: Phase
@@ -154,6 +172,7 @@ class Trial:
     ) -> None:
         self.spec = spec
         self.workspace = workspace
+        self.team = workspace.team
         self.started = now()
         self.clocks, self.ledger = Clocks(workspace.device), Ledger()
         self.history: list[Entry] = []
@@ -257,6 +276,7 @@ class Trial:
             if number > first_phase:
                 self._shift = self._measure_shift(self.kinds[number - 1], kind)
             with self.clocks("setup"):
+                level(self.team, self.model.networks)
                 self.phase = self._start_phase(number, kind, probed)
                 torch.manual_seed(derive_seed("begin_phase", self.spec.seed, number))
                 self.method.begin_phase(self.phase)
@@ -318,7 +338,47 @@ class Trial:
             # All methods see the same batches and views.
             seed=derive_seed("training", self.spec.seed, self.spec.dataset.label, self.spec.noise.label),
             predictions=self._predictions,
+            team=self.team,
+            add_up=None if self.team.alone else self._add_up,
         )
+
+    def _add_up(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Add up the gradients of the processes that share the trial."""
+        built = (network.backbone for network in self.model.networks)
+        add_up_gradients(self.team, optimizers, [backbone for backbone in built if backbone is not None])
+
+    def agree(
+        self, saved: dict[str, Any] | None, discarded: str | None
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Return a checkpoint, and why there is none, if all processes of the trial have read the same.
+
+        Raises
+        ------
+        TrialError
+            If they do not have the same code, data and weights.
+        """
+        here = None if saved is None else (saved["phase"], saved["epoch"])
+        every = self.team.heard((self.identity, here))
+        for identity, _ in every:
+            if other := [name for name in identity if identity[name] != every[0][0][name]]:
+                raise TrialError(
+                    f"The processes of the trial have not the same {' and '.join(other)}.",
+                    "Every node needs the same code, data and weights.",
+                )
+        if any(found != here for _, found in every):
+            return None, discarded or "not every process of the trial can read it"
+        return saved, discarded
+
+    def _check_alike(self, entry: Entry) -> None:
+        """Raise if the processes of the trial have not the same after an epoch."""
+        facts: dict[str, object] = {
+            "their passes": self.ledger.to_dict(),
+            "their selections": entry.get("selection"),
+            "what happened": self.phase.events,
+        }
+        if not self.kinds[self.phase.index].keeps_features:
+            facts["their weights"] = weight_sums(self.model.networks)
+        check_alike(self.team, facts)
 
     def _epoch(self, epoch: int) -> Entry:
         phase, problem, clocks = self.phase, self.problem, self.clocks
@@ -361,6 +421,8 @@ class Trial:
             entry["selection"] = measure_selection(
                 phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
             )
+        if not self.team.alone:
+            self._check_alike(entry)
         self.history.append(entry)
         if self._models.folder is not None:
             with clocks("models"):
@@ -405,7 +467,7 @@ class Trial:
             return encode_verdicts(judge(self.method, self.splits, self.problem, self._published))
 
     def _save_models(self) -> ModelFacts | None:
-        if self._models.folder is None:
+        if self._models.folder is None or not self.team.first:
             return None
         with self.clocks("models"):
             return self._models.write(self.problem.dataset.classes, self.model.initial, self.history)
@@ -506,6 +568,7 @@ class Trial:
                 "trained_parameters": self.model.trained_parameters,
                 "executor": setting.executor,
                 "jobs": setting.jobs,
+                **({} if self.team.alone else {"processes": self.team.size}),
                 **({} if setting.gpus is None else {"gpus": setting.gpus}),
                 "shared_device": setting.jobs > 1,
                 "continued": self._continued,

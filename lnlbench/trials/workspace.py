@@ -42,6 +42,7 @@ from lnlbench.models.phase_kind import PhaseKind
 from lnlbench.models.text.class_texts import ClassTexts
 from lnlbench.models.text.text_side import TextSide
 from lnlbench.plugins import registry
+from lnlbench.processes.team import ALONE, Team
 from lnlbench.spec import BackboneSpec, DatasetSpec, split_reference
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ class RunSettings:
         Folder for trained networks; None saves none.
     deterministic : bool
         Whether trials use only algorithms that give the same bits every time.
+    processes : int
+        That share a trial, where it passes images through a backbone; see :mod:`lnlbench.launching`.
     gpus : float or None
         GPUs that Ray has given to this process, a fraction of one for instance; None without any.
     """
@@ -100,6 +103,7 @@ class RunSettings:
     verdicts: bool = False
     models: Path | None = None
     deterministic: bool = False
+    processes: int = 1
     gpus: float | None = None
 
 
@@ -114,6 +118,8 @@ class Workspace:
 
     Attributes
     ----------
+    team : Team
+        The processes of the trial that runs; of one, unless somebody sets it.
     lost : bool
         Whether a trial has left the device in an error, so that nothing more can run in this process.
     """
@@ -121,6 +127,7 @@ class Workspace:
     def __init__(self, setting: RunSettings, *, clean_workers: bool = False) -> None:
         self.setting = setting
         self.device = torch.device(setting.device)
+        self.team: Team = ALONE
         self.lost = False
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -51,6 +51,7 @@ def fingerprint_of(tmp_path, text, name="mine.py"):
         ("\n\n    def", "\n    def"),
         ('"x"', "'x'"),
         ("2.0", "2.00"),
+        ("    scale", "    distributed = True\n    scale"),
     ],
 )
 def test_comments_docstrings_and_layout_do_not_count(tmp_path, old, new):
@@ -71,6 +72,8 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path, old, new):
         ('"x"', '"y"'),
         ("**given, ", ""),
         ("return batch", "batch"),
+        ("    scale", "    distributed = bool(1)\n    scale"),
+        ("    scale", "    other = True\n    scale"),
     ],
 )
 def test_everything_that_is_executed_counts(tmp_path, old, new):

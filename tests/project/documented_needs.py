@@ -175,7 +175,11 @@ GUIDES: dict[str, Needs] = {
     ),
     "CONTRIBUTING.md": Needs(),
     "docs/cluster.md": Needs(
-        cuts={"lnlbench run --grid quickstart --jobs 2": f"{PROBE} --where method=ce,gce"},
+        cuts={
+            "lnlbench run --grid quickstart --jobs 2": f"{PROBE} --where method=ce,gce",
+            "lnlbench run --grid quickstart --where tuning=fft --where method=ce --processes-per-trial 2 "
+            "--out runs/shared": f"{CUT} {EASY}",
+        },
         not_run={
             "ray start --head --port 6379": NO_CLUSTER,
             "ray start --address FIRST:6379": NO_CLUSTER,

@@ -19,6 +19,7 @@ MODULES = {
 # In the order in which data flow. A room may import those before it; docs/architecture.md says why.
 ROOMS = (
     "basics",
+    "processes",
     "data",
     "data.manifests",
     "data.known",
@@ -44,6 +45,7 @@ ROOMS = (
     "grids",
     "deploy",
     "trials",
+    "launching",
     "audit",
     "running",
     "running.listeners",

@@ -92,6 +92,45 @@ def test_what_is_no_share_of_a_gpu_is_refused(gpus, tmp_path, number, options):
         make_job(tmp_path, **options)
 
 
+@pytest.mark.parametrize(
+    ("number", "options", "jobs", "threads"),
+    [
+        (0, {"processes_per_trial": 2}, 1, 16),
+        (8, {"processes_per_trial": 2}, 4, 4),
+        (8, {"processes_per_trial": 8, "executor": "inline"}, 1, 4),
+        (8, {"processes_per_trial": 2, "gpus_per_trial": 0}, 1, 16),
+        (0, {"processes_per_trial": 64, "ray_address": "auto", "gpus_per_trial": 1}, 1, 1),
+    ],
+)
+def test_processes_of_a_trial_share_cores_and_gpus(gpus, tmp_path, number, options, jobs, threads):
+    gpus(number)
+    made = make_job(tmp_path, **options)
+    assert (made.resources.jobs, made.settings.threads) == (jobs, threads)
+    assert made.settings.processes == options["processes_per_trial"]
+    assert made.advice() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"processes_per_trial": 0}, "at least 1"),
+        ({"processes_per_trial": 2, "gpus_per_trial": 0.5}, "is a share of one"),
+        ({"processes_per_trial": 4}, "do not fit on this machine, which has 2"),
+        ({"processes_per_trial": 2, "gpus_per_trial": 2}, "do not fit on this machine, which has 2"),
+    ],
+)
+def test_processes_that_would_wait_for_ever_are_refused(gpus, tmp_path, options, said):
+    gpus(2)
+    with pytest.raises(UsageError, match=said):
+        make_job(tmp_path, **options)
+
+
+def test_processes_that_share_too_few_cores_are_said(gpus, tmp_path):
+    gpus(0)
+    (advice,) = make_job(tmp_path, processes_per_trial=4, cpus_per_trial=16).advice()
+    assert advice.startswith("1 jobs of 4 processes of 16 threads share 32 cores")
+
+
 def test_an_inline_run_takes_one_trial_at_a_time(tmp_path):
     with pytest.raises(UsageError, match="one trial at a time"):
         make_job(tmp_path, executor="inline", jobs=2)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lnlbench.analysis.caption import machine_of
 from lnlbench.analysis.cells import draft_cell
 from lnlbench.analysis.paper.agreement import (
     Lead,
@@ -291,7 +292,7 @@ def _remarks(table: PublishedTable, matches: Iterable[Match]) -> tuple[str, ...]
     if not any(quantity.reference for quantity in table.quantities):
         return ()
     rows = [run.row for found in matches for _, runs in found.cells for run in runs]
-    machines = {f"{row['device']}, {row['threads']} threads" for row in rows if row["device"]}
+    machines = {machine_of(row) for row in rows if row["device"]}
     remarks = []
     if len(machines) > 1:
         remarks.append(f"Times are of different machines or thread counts ({'; '.join(sorted(machines))}).")

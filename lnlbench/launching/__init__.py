@@ -1,0 +1,1 @@
+"""The other processes of a trial: how many there are, where they meet, who starts, watches and ends them."""
