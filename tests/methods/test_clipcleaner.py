@@ -64,6 +64,21 @@ def test_it_trains_on_what_the_rules_keep_and_selects_once():
     assert sorted(i for batch in fft.drawn for i in batch.index.tolist()) == kept
 
 
+def test_images_are_compared_with_texts_once(monkeypatch):
+    compared = []
+    similarities = ClassTexts.similarities
+
+    def counted(self, features):
+        compared.append(len(features))
+        return similarities(self, features)
+
+    monkeypatch.setattr(ClassTexts, "similarities", counted)
+    problem = NamedProblem(samples=60)
+    phase = problem.phase("lp", 1)
+    problem.train(start(CLIPCleaner, problem, phase), phase)
+    assert compared == [60]
+
+
 def test_a_step_is_one_of_cross_entropy():
     problem = NamedProblem(samples=60)
     phase = problem.phase("fft", 1, batch_size=1000, momentum=0.0, weight_decay=0.0)
@@ -81,7 +96,7 @@ def test_an_empty_class_gets_its_most_plausible_samples(monkeypatch):
     problem = NamedProblem(samples=90)
     labels = problem.labels.numpy()
     flags = (labels == 1) | (np.arange(90) % 2 == 0)
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(flags))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(flags))
     phase = problem.phase("lp", 1)
     method = start(CLIPCleaner, problem, phase)
     problem.train(method, phase)
@@ -99,7 +114,7 @@ def test_an_empty_class_gets_a_fair_share_where_another_one_is_small(monkeypatch
     labels = problem.labels.numpy()
     flags = labels != 0
     flags[np.flatnonzero(labels == 2)[0]] = False  # one sample is left
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(flags))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(flags))
     phase = problem.phase("lp", 1)
     problem.train(start(CLIPCleaner, problem, phase), phase)
     assert int((phase.selection.selected & (problem.labels == 1)).sum()) == 90 // 9
@@ -107,7 +122,7 @@ def test_an_empty_class_gets_a_fair_share_where_another_one_is_small(monkeypatch
 
 def test_where_nothing_is_left_everything_is_kept(monkeypatch):
     problem = NamedProblem(samples=30)
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(np.ones(30, dtype=bool)))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(np.ones(30, dtype=bool)))
     phase = problem.phase("lp", 1)
     problem.train(start(CLIPCleaner, problem, phase), phase)
     assert phase.selection.selected.all()
@@ -118,7 +133,7 @@ def given(flags):
     """Return a detector that flags what is given."""
     from lnlbench.detectors.evidence import Detection
 
-    return lambda evidence, **_: Detection((~flags).astype(float), flags, evidence.labels)
+    return lambda evidence, *_: Detection((~flags).astype(float), flags, evidence.labels)
 
 
 def test_its_template_and_temperature_reach_the_texts():
