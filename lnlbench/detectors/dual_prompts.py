@@ -161,7 +161,8 @@ def deft(
             optimizer.param_groups[0]["lr"] = lr * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
             others = draw_others(given, evidence.classes, generator).to(features.device)
             order = torch.randperm(len(labels), generator=generator).to(features.device)
-            for rows in order.split(batch_size):
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
                 yes, no = prompts.logits(features[rows], prompts.spoken())
                 loss = dual_loss(yes, no, labels[rows], others[rows], warm=epoch < warmup)
                 optimizer.zero_grad()
@@ -183,9 +184,10 @@ def read_off(prompts: DualPrompts, features: torch.Tensor, evidence: Evidence) -
     """
     spoken, odds, likes = prompts.spoken(), [], []
     labels = torch.from_numpy(evidence.labels).to(features.device)
-    for piece, given in zip(features.split(ROWS), labels.split(ROWS), strict=True):
-        yes, no = prompts.logits(piece, spoken)
-        odds.append((yes - no).gather(1, given[:, None]).squeeze(1).double().cpu())
+    for start in range(0, len(features), ROWS):
+        part = slice(start, start + ROWS)
+        yes, no = prompts.logits(features[part], spoken)
+        odds.append((yes - no).gather(1, labels[part, None]).squeeze(1).double().cpu())
         likes.append(yes.cpu().numpy())
     given_odds = torch.cat(odds)
     flags = (given_odds <= 0.0).numpy()
