@@ -18,7 +18,7 @@ from lnlbench.api import (
     functional,
 )
 from lnlbench.components.selection_rules import with_every_class
-from lnlbench.detectors.by_texts import clipcleaner, prompt_probabilities
+from lnlbench.detectors.by_texts import four_rules, prompt_probabilities
 from lnlbench.detectors.evidence import Evidence
 
 
@@ -131,13 +131,9 @@ class CLIPCleaner(Method):
         evidence = Evidence(
             phase.labels.numpy(), phase.classes, features=phase.features(self.network), texts=self.texts
         )
-        found = clipcleaner(
-            evidence,
-            temperature=params.temperature,
-            theta_gmm=params.theta_gmm,
-            theta_cons=params.theta_cons,
-        )
-        plausible = evidence.of_given(prompt_probabilities(evidence, params.temperature))
+        by_texts = prompt_probabilities(evidence, params.temperature)
+        found = four_rules(evidence, by_texts, params.theta_gmm, params.theta_cons)
+        plausible = evidence.of_given(by_texts)
         clean, least = torch.from_numpy(~found.flags), len(found.flags) // phase.classes**2
         self.selected = with_every_class(clean, torch.from_numpy(plausible), phase, least)
         phase.publish(Selection(self.selected, torch.from_numpy(found.score)))

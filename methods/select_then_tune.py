@@ -61,9 +61,9 @@ class SelectThenTune(Method):
         Attributes
         ----------
         detector : str
-            Who flags: "knn", "simifeat", "wann", "confident", "small_loss", "agreement", or "zero_shot" and
-            "clipcleaner", which need a backbone that reads texts. Default "knn". Source: SimiFeat-V of Zhu
-            et al.; for the others see :mod:`lnlbench.detectors`.
+            Who flags: "knn", "simifeat", "wann", "confident", "small_loss", "agreement", or "zero_shot",
+            "clipcleaner" and "deft", which need a backbone that reads texts. Default "knn". Source:
+            SimiFeat-V of Zhu et al.; for the others see :mod:`lnlbench.detectors`.
         loss : {"ce", "gce"}
             Trained on what is kept. Default "ce". Source: Zhu et al.; "gce" is ours, for what is
             missed.

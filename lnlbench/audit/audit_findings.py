@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lnlbench.audit.subject import Subject
 from lnlbench.data.dataset import Index, Labels
-from lnlbench.detectors.detect import BY_TEXTS, DETECTORS, detect
+from lnlbench.detectors.detect import BY_TEXTS, DETECTORS, SLOW, detect
 from lnlbench.detectors.evidence import Detection, Evidence
 from lnlbench.models.text.class_texts import ClassTexts
 
@@ -118,9 +118,13 @@ class Findings:
 
 
 def examine(
-    subject: Subject, features: torch.Tensor, seed: int = 0, texts: ClassTexts | None = None
+    subject: Subject,
+    features: torch.Tensor,
+    seed: int = 0,
+    texts: ClassTexts | None = None,
+    also: Sequence[str] = (),
 ) -> Findings:
-    """Ask all detectors about a subject; those that need texts, if there are any.
+    """Ask all detectors about a subject; those that need texts, if there are any, and slow ones if named.
 
     Parameters
     ----------
@@ -130,8 +134,16 @@ def examine(
         Of the folds.
     texts : ClassTexts, optional
         Of the model whose features these are.
+    also : sequence of str
+        Which of the slow detectors to ask.
+
+    Raises
+    ------
+    UsageError
+        If one of ``also`` needs texts, and there are none.
     """
     evidence = Evidence(subject.labels, len(subject.classes), features=features, seed=seed, texts=texts)
-    names = [name for name in DETECTORS if texts is not None or name not in BY_TEXTS]
+    usual = [name for name in DETECTORS if name not in SLOW and (texts is not None or name not in BY_TEXTS)]
+    names = [*usual, *dict.fromkeys(also)]
     found = {name: detect(name, evidence) for name in names}
     return Findings(subject, found, found.pop(AGREEMENT))

@@ -38,6 +38,12 @@ DEFAULT_BACKBONE = "efficientnet_lite0"
     help="As in image_size=64, train_per_class=1000 or noise=human-worse (repeatable).",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: audits/NAME].")
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Choice(["deft"]),  # SLOW of lnlbench.detectors.detect, which takes seconds to import
+    help="Ask a slow detector as well: deft, with CLIP and on a GPU (repeatable).",
+)
 @click.option("--apply", is_flag=True, help="Write FOLDER/cleaned.csv, a manifest without the suspects.")
 @click.option("--relabel", is_flag=True, help="With --apply: keep suspects, with the suggested labels.")
 @click.option(
@@ -51,6 +57,7 @@ def command(
     backbone: str,
     sets: tuple[str, ...],
     out: Path | None,
+    also: tuple[str, ...],
     apply: bool,
     relabel: bool,
     plugins: tuple[str, ...],
@@ -71,6 +78,8 @@ def command(
         raise UsageError("--relabel says how to --apply.", "Add --apply.")
     if conditions and dataset is not None:
         raise UsageError("--where chooses trials of a grid's --out.", "Leave it, or the data set, out.")
+    if also and dataset is None:
+        raise UsageError("--also names a detector of features.", "Give the data set to audit.")
     if out is None:
         if dataset is None:
             raise UsageError(
@@ -87,7 +96,7 @@ def command(
         if dataset is not None:
             asked = {"dataset": dataset, "backbone": backbone, "sets": sets, "plugins": plugins}
             spec, workspace = _prepare(asked, out, data, cache_dir, progress)
-            findings = _audit(asked, spec, workspace, out, progress)
+            findings = _audit({**asked, "also": also} if also else asked, spec, workspace, out, progress)
         elif apply:
             from lnlbench.audit.findings_files import read_facts
 
@@ -133,7 +142,8 @@ def _audit(
     listener.doing(f"extracting features of {len(subject):,} samples")
     features = load_features(spec, workspace)
     listener.doing("asking the detectors")
-    findings = examine(subject, features, spec.seed, load_texts(spec, workspace))
+    texts = load_texts(spec, workspace)
+    findings = examine(subject, features, spec.seed, texts, asked.get("also", ()))
     _save(findings, asked, out, listener)
     return findings
 

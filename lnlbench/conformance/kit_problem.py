@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
@@ -16,6 +17,7 @@ from torch.nn import functional
 from lnlbench.data.source import Split
 from lnlbench.grids.tuning import TUNING_MODES, kinds_of, phase_kind
 from lnlbench.inputs.feature_cache import View
+from lnlbench.models.text.context_encoder import ContextEncoder
 from lnlbench.models.text.text_side import TextSide
 from lnlbench.noise import NoiseReport
 from lnlbench.spec import (
@@ -107,6 +109,24 @@ def as_features(spec: TrialSpec, workspace: Workspace) -> tuple[TrialSpec, Probl
     return bare, dataclasses.replace(problem, dataset=held)
 
 
+class ShiftedTexts(ContextEncoder):
+    """Texts that a context moves by the mean of its vectors.
+
+    Parameters
+    ----------
+    embeddings : torch.Tensor, ``[n, p]``
+    """
+
+    def __init__(self, embeddings: torch.Tensor) -> None:
+        super().__init__()
+        self.width = embeddings.shape[1]
+        self.register_buffer("embeddings", embeddings)
+
+    def forward(self, contexts: torch.Tensor) -> torch.Tensor:
+        """Return the texts behind each of S contexts, ``[S, m, p]``: embeddings ``[S, n, p]``."""
+        return self.get_buffer("embeddings") + contexts.mean(1, keepdim=True)
+
+
 def lend_texts(workspace: Workspace) -> None:
     """Give the kit's backbone a text side: the text of a digit is what its images are like.
 
@@ -120,10 +140,15 @@ def lend_texts(workspace: Workspace) -> None:
     labels = torch.from_numpy(dataset.train.labels)
     means = torch.stack([features[labels == digit].mean(0) for digit in range(len(dataset.classes))])
 
-    def embed(texts: object) -> torch.Tensor:
-        assert isinstance(texts, tuple)
+    def embed(texts: Sequence[str]) -> torch.Tensor:
         digits = [int(re.findall(r"\d", text)[-1]) for text in texts]
         return means[digits] - means.mean(0)
 
-    side = TextSide(embed, torch.eye(backbone.feature_dim), 0.01, "texts of the kit")
+    side = TextSide(
+        embed,
+        torch.eye(backbone.feature_dim),
+        0.01,
+        "texts of the kit",
+        with_context=lambda texts, _: ShiftedTexts(embed(texts)),
+    )
     workspace.lend_text_side(BACKBONE, side)

@@ -13,8 +13,8 @@ be, and how many labels are wrong, where the detector knows::
     found.score, found.flags, found.suggested, found.rate
 
 The names are ``knn``, ``simifeat``, ``wann`` (votes of neighbours), ``confident``, ``small_loss``
-(out-of-fold probabilities), ``agreement`` (both), and ``zero_shot`` and ``clipcleaner``, which need
-``texts=`` of the classes. Neighbours and probabilities are found once for
+(out-of-fold probabilities), ``agreement`` (both), and ``zero_shot``, ``clipcleaner`` and ``deft``, which
+need ``texts=`` of the classes. Neighbours and probabilities are found once for
 all detectors that look at the same evidence. Nothing here sees true labels, and nothing is random
 but what ``Evidence.seed`` seeds.
 """

@@ -34,7 +34,7 @@ def zero_shot(evidence: Evidence, *, temperature: float = 0.01) -> Detection:
     temperature : float
         Default 0.01, that of CLIP.
     """
-    features, texts = _sides(evidence)
+    features, texts = sides(evidence)
     pieces = [
         texts.logits(features[start : start + ROWS], temperature).softmax(1).cpu().numpy()
         for start in range(0, len(features), ROWS)
@@ -73,7 +73,23 @@ def clipcleaner(
     theta_gmm, theta_cons : float
         Defaults 0.5 and 0.8.
     """
-    by_texts = prompt_probabilities(evidence, temperature)
+    return four_rules(evidence, prompt_probabilities(evidence, temperature), theta_gmm, theta_cons)
+
+
+def four_rules(
+    evidence: Evidence, by_texts: FloatArray, theta_gmm: float = 0.5, theta_cons: float = 0.8
+) -> Detection:
+    """Return what :func:`clipcleaner` says, where the probabilities by texts are known.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        With features and texts.
+    by_texts : ndarray, float64 ``[N, C]``
+        Of each class, by :func:`prompt_probabilities`.
+    theta_gmm, theta_cons : float
+        Defaults 0.5 and 0.8.
+    """
     score = np.ones(len(evidence.labels))
     for probabilities in (by_texts, balanced_regression(evidence)):
         given = evidence.of_given(probabilities)
@@ -89,7 +105,7 @@ def clipcleaner(
 
 def prompt_probabilities(evidence: Evidence, temperature: float) -> FloatArray:
     """Return P(c) ∝ Σ_k exp(similarity to prompt k of class c / temperature), float64 ``[N, C]``."""
-    features, texts = _sides(evidence)
+    features, texts = sides(evidence)
     rows = max(ROWS // texts.embeddings.shape[1], 1)
     pieces = []
     for start in range(0, len(features), rows):
@@ -107,7 +123,7 @@ def balanced_regression(evidence: Evidence) -> FloatArray:
     -------
     ndarray, float64 ``[N, C]``
     """
-    features, texts = _sides(evidence)
+    features, texts = sides(evidence)
     starts = range(0, len(features), ROWS)
     pieces = [texts.projected(features[start : start + ROWS]).cpu() for start in starts]
     embedded: npt.NDArray[Any] = torch.cat(pieces).numpy()
@@ -121,7 +137,8 @@ def balanced_regression(evidence: Evidence) -> FloatArray:
     return found
 
 
-def _sides(evidence: Evidence) -> tuple[torch.Tensor, ClassTexts]:
+def sides(evidence: Evidence) -> tuple[torch.Tensor, ClassTexts]:
+    """Return the features and texts of evidence, or say that they lack."""
     if evidence.features is None or evidence.texts is None:
         raise UsageError(
             "This detector compares images with texts, and has no texts.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from lnlbench.detectors.by_texts import clipcleaner, zero_shot
 from lnlbench.detectors.combined import agreement
+from lnlbench.detectors.dual_prompts import deft
 from lnlbench.detectors.evidence import Detection, Evidence
 from lnlbench.detectors.probabilities import confident_learning, small_loss
 from lnlbench.detectors.votes import knn_vote, simifeat, wann
@@ -23,10 +24,13 @@ DETECTORS: Mapping[str, Callable[..., Detection]] = MappingProxyType(
         "agreement": agreement,
         "zero_shot": zero_shot,
         "clipcleaner": clipcleaner,
+        "deft": deft,
     }
 )
 # Those that need texts of the classes, which few backbones read.
-BY_TEXTS = ("zero_shot", "clipcleaner")
+BY_TEXTS = ("zero_shot", "clipcleaner", "deft")
+# Those that train a large model's part and take hours on a CPU: asked by name, and never with all others.
+SLOW = ("deft",)
 
 
 def detect(name: str, evidence: Evidence, **parameters: Any) -> Detection:

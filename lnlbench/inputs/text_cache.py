@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +35,9 @@ class TextKey:
         return digest_of(self.to_dict())
 
 
-def class_texts(side: TextSide, prompts: Sequence[Sequence[str]], cache: FeatureCache) -> ClassTexts:
+def class_texts(
+    side: TextSide, prompts: Sequence[Sequence[str]], cache: FeatureCache, names: Sequence[str] = ()
+) -> ClassTexts:
     """Return the embedded prompts of all classes, from the cache if they are there.
 
     Parameters
@@ -42,6 +45,8 @@ def class_texts(side: TextSide, prompts: Sequence[Sequence[str]], cache: Feature
     side : TextSide
     prompts : sequence of C sequences of K str
     cache : FeatureCache
+    names : sequence of C str
+        What stands behind learnt contexts. Default: there are none to be had.
     """
     texts = tuple(text for group in prompts for text in group)
 
@@ -50,4 +55,6 @@ def class_texts(side: TextSide, prompts: Sequence[Sequence[str]], cache: Feature
 
     width = len(side.projection)
     found = cache.obtain(TextKey(side.fingerprint, texts), (len(texts), width), extract)
-    return ClassTexts(found.array.clone().view(len(prompts), -1, width), side.projection, side.temperature)
+    embeddings = found.array.clone().view(len(prompts), -1, width)
+    with_context = partial(side.with_context, names) if side.with_context and names else None
+    return ClassTexts(embeddings, side.projection, side.temperature, with_context)

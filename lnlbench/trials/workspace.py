@@ -228,7 +228,9 @@ class Workspace:
 
     def class_texts(self, spec: BackboneSpec, dataset: Dataset, templates: tuple[str, ...]) -> ClassTexts:
         """Return the embedded texts of a data set's classes, on the device."""
-        found = class_texts(self.text_side(spec), dataset.prompts(templates), self.cache)
+        prompts = dataset.prompts(templates)
+        names = [name for (name,) in dataset.prompts(("{}.",))]
+        found = class_texts(self.text_side(spec), prompts, self.cache, names)
         return found.to(self.device)
 
     def fresh_backbone(self, spec: BackboneSpec, seed: int) -> nn.Module:

@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,8 @@ from tiny_models import save
 
 from lnlbench.audit.gallery import COLOURS
 from lnlbench.cli import main
+from lnlbench.cli.audit import command
+from lnlbench.detectors.detect import SLOW
 from lnlbench.errors import ExitCode
 
 SMALL = ["--set", "image_size=32"]
@@ -260,6 +263,13 @@ def test_where_truth_is_known_detectors_are_judged(told: tuple[Path, str]) -> No
     assert "Against the true labels" in (folder / "audit.html").read_text(encoding="utf-8")
 
 
+def test_the_slow_detectors_are_those_of_the_command_line() -> None:
+    option = next(option for option in command.params if option.name == "also")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == SLOW
+    assert main(["audit", "--also", "deft", "--out", "nowhere"]) == ExitCode.USAGE
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_clip_is_asked_by_texts_too_where_classes_have_names(
     named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -274,6 +284,10 @@ def test_clip_is_asked_by_texts_too_where_classes_have_names(
     columns = list(pd.read_parquet(out / "verdicts.parquet").columns)
     assert ("zero_shot" in columns, "clipcleaner" in columns) == (named, named)
     assert set(DETECTORS) < set(columns)
+    assert "deft" not in columns  # it is slow, and asked by name
+    assert main([*command, "--also", "deft"]) == (ExitCode.OK if named else ExitCode.USAGE)
+    assert ("deft" in pd.read_parquet(out / "verdicts.parquet").columns) == named
+    assert ("also" in json.loads((out / "audit.json").read_text())) == named
 
 
 def test_features_have_no_files(told: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:

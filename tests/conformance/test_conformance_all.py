@@ -12,7 +12,7 @@ from lnlbench.trials.workspace import RunSettings, Workspace
 COVERS = (
     "ce", "dividemix", "elr", "elr_plus", "gce", "turn", "unicon",
     "ce_entropy", "ce_regularised", "knn", "nce_rce", "ncm", "sce", "select_then_tune", "wann",
-    "ssr", "cufit", "zero_shot", "clipcleaner",
+    "ssr", "cufit", "zero_shot", "clipcleaner", "deft",
 )
 # fmt: on
 ALL = {"lp", "fft", "lp-fft", "partial", "lora", "lp-lora"}

@@ -9,6 +9,7 @@ from lnlbench.methods.clipcleaner import CLIPCleaner
 from lnlbench.methods.select_then_tune import SelectThenTune
 from small_problem import CPU, SmallProblem, bare_trial, plain_copy, start
 from torch.nn import functional
+from toy_texts import toy_contexts
 
 from lnlbench.api import Task
 from lnlbench.basics.facts import units_of
@@ -31,13 +32,15 @@ class NamedProblem(SmallProblem):
         self.asked = templates
         true = functional.one_hot(torch.arange(len(self.labels)) % self.classes).double()
         projection = torch.linalg.lstsq(self.features(), true).solution.T
-        return ClassTexts(torch.eye(self.classes).double()[:, None], projection, 0.01)
+        embeddings = torch.eye(self.classes).double()
+        return ClassTexts(embeddings[:, None], projection, 0.01, toy_contexts(embeddings))
 
     def task(self) -> Task:
         return Task(self.labels, tuple("abc"), CPU, self.network, self.texts)
 
-    def evidence(self) -> Evidence:
-        return Evidence(self.labels.numpy(), self.classes, features=self.features(), texts=self.texts())
+    def evidence(self, seed: int = 0) -> Evidence:
+        labels = self.labels.numpy()
+        return Evidence(labels, self.classes, features=self.features(), texts=self.texts(), seed=seed)
 
 
 def test_it_trains_on_what_the_rules_keep_and_selects_once():
@@ -64,6 +67,21 @@ def test_it_trains_on_what_the_rules_keep_and_selects_once():
     assert sorted(i for batch in fft.drawn for i in batch.index.tolist()) == kept
 
 
+def test_images_are_compared_with_texts_once(monkeypatch):
+    compared = []
+    similarities = ClassTexts.similarities
+
+    def counted(self, features):
+        compared.append(len(features))
+        return similarities(self, features)
+
+    monkeypatch.setattr(ClassTexts, "similarities", counted)
+    problem = NamedProblem(samples=60)
+    phase = problem.phase("lp", 1)
+    problem.train(start(CLIPCleaner, problem, phase), phase)
+    assert compared == [60]
+
+
 def test_a_step_is_one_of_cross_entropy():
     problem = NamedProblem(samples=60)
     phase = problem.phase("fft", 1, batch_size=1000, momentum=0.0, weight_decay=0.0)
@@ -81,7 +99,7 @@ def test_an_empty_class_gets_its_most_plausible_samples(monkeypatch):
     problem = NamedProblem(samples=90)
     labels = problem.labels.numpy()
     flags = (labels == 1) | (np.arange(90) % 2 == 0)
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(flags))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(flags))
     phase = problem.phase("lp", 1)
     method = start(CLIPCleaner, problem, phase)
     problem.train(method, phase)
@@ -99,7 +117,7 @@ def test_an_empty_class_gets_a_fair_share_where_another_one_is_small(monkeypatch
     labels = problem.labels.numpy()
     flags = labels != 0
     flags[np.flatnonzero(labels == 2)[0]] = False  # one sample is left
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(flags))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(flags))
     phase = problem.phase("lp", 1)
     problem.train(start(CLIPCleaner, problem, phase), phase)
     assert int((phase.selection.selected & (problem.labels == 1)).sum()) == 90 // 9
@@ -107,7 +125,7 @@ def test_an_empty_class_gets_a_fair_share_where_another_one_is_small(monkeypatch
 
 def test_where_nothing_is_left_everything_is_kept(monkeypatch):
     problem = NamedProblem(samples=30)
-    monkeypatch.setattr("lnlbench.methods.clipcleaner.clipcleaner", given(np.ones(30, dtype=bool)))
+    monkeypatch.setattr("lnlbench.methods.clipcleaner.four_rules", given(np.ones(30, dtype=bool)))
     phase = problem.phase("lp", 1)
     problem.train(start(CLIPCleaner, problem, phase), phase)
     assert phase.selection.selected.all()
@@ -118,7 +136,7 @@ def given(flags):
     """Return a detector that flags what is given."""
     from lnlbench.detectors.evidence import Detection
 
-    return lambda evidence, **_: Detection((~flags).astype(float), flags, evidence.labels)
+    return lambda evidence, *_, **__: Detection((~flags).astype(float), flags, evidence.labels)
 
 
 def test_its_template_and_temperature_reach_the_texts():
@@ -165,8 +183,13 @@ def test_select_then_tune_asks_texts_too(detector):
     phase = problem.phase("lp", 1)
     method = start(SelectThenTune, problem, phase, detector=detector)
     problem.train(method, phase)
-    found = detect(detector, problem.evidence())
-    assert phase.selection.selected.tolist() == (~found.flags).tolist()
+    found = detect(detector, problem.evidence(phase.seed("detector")))
+    np.testing.assert_array_equal(phase.selection.score.numpy(), found.score)
+    selected = phase.selection.selected.numpy()
+    if phase.events:  # a class of which nothing was left
+        assert selected[~found.flags].all()
+    else:
+        assert selected.tolist() == (~found.flags).tolist()
     spec = bare_trial("select_then_tune", "lp")
     assert not SelectThenTune.reads_texts(spec)
     object.__setattr__(spec, "method", SelectThenTune.resolve("x", "digits", {"detector": detector}))

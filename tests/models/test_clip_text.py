@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -184,3 +185,41 @@ def test_who_reads_no_texts_says_so_in_plans(saved, tmp_path):
         efficientnet.text(BackboneSpec("efficientnet_lite0"))
     with pytest.raises(UsageError, match="'vit' model"):
         source.text(spec(tmp_path / "vit"))
+
+
+NAMES = ("cat.", "guinea pig.")
+
+
+def of_words(saved: Path, words: str) -> torch.Tensor:
+    """What the tokens of some words are embedded as, ``[m, w]``."""
+    model = transformers.CLIPModel.from_pretrained(saved)
+    numbers = tokenised(saved, [words])["input_ids"][0, 1:-1]
+    return model.text_model.embeddings.token_embedding(numbers).detach()
+
+
+def test_texts_behind_vectors_of_words_are_texts_with_these_words(saved):
+    side = HuggingFace().text(spec(saved))
+    plain = side.embed([f"a b {name}" for name in NAMES]), side.embed([f"x y {name}" for name in NAMES])
+    contexts = torch.stack([of_words(saved, "a b"), of_words(saved, "x y")])
+    encoder = side.with_context(NAMES, 2)
+    torch.testing.assert_close(encoder(contexts), torch.stack(plain))
+    assert encoder.width == 8
+    # It leaves nothing behind, and learns nothing itself.
+    torch.testing.assert_close(side.embed([f"a b {name}" for name in NAMES]), plain[0])
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_gradients_reach_the_vectors(saved):
+    encoder = copy.deepcopy(HuggingFace().text(spec(saved)).with_context(NAMES, 2)).double()
+    contexts = torch.randn(1, 2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.autograd.gradcheck(encoder, contexts.requires_grad_(), atol=1e-6)
+
+
+def test_vectors_count_as_tokens(saved):
+    side = HuggingFace().text(spec(saved))
+    long = "a " * 100
+    cut = side.with_context([long], 20)(of_words(saved, "b " * 20)[None])
+    torch.testing.assert_close(cut[0], side.embed(["b " * 20 + long]))
+    for number in (0, 75):
+        with pytest.raises(UsageError, match="Take 1 to 74"):
+            side.with_context(NAMES, number)

@@ -155,6 +155,7 @@ def test_a_component_belongs_to_the_methods_that_import_it(tree):
     # Directly, and through cotraining.
     assert changed_by("components/mixture.py", "\nEXTRA = 1\n") == {
         "clipcleaner",
+        "deft",
         "dividemix",
         "select_then_tune",
         "turn",

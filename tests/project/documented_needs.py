@@ -46,6 +46,11 @@ def clip(folder: Path) -> None:
     tiny_models.save("clip", folder / "clip")
 
 
+def vit_small(folder: Path) -> None:
+    """``vit_small``: a small vision transformer, as the hub has it."""
+    tiny_models.save("vit", folder / "vit_small")
+
+
 def _arrays(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays = {}
@@ -140,7 +145,15 @@ NO_NETWORK = "downloads"
 PLACEHOLDER = "names no grid or data set"
 
 GUIDES: dict[str, Needs] = {
-    "docs/tuning-modes.md": Needs(),
+    "docs/tuning-modes.md": Needs(
+        before=(cifar, vit_small),
+        cuts={
+            "lnlbench run --grid vit_tuning --set backbone=hf:./vit_small --data ~/data": (
+                f"{FEW_CIFAR} --set lp.epochs=1 --set lora.epochs=1 --set lp-lora.lora.epochs=1 "
+                "--where tuning=lp-lora --where noise=symmetric-0.6 --where seed=0 --where lora.rank=1"
+            ),
+        },
+    ),
     "docs/plugins.md": Needs(
         not_run={
             "lnlbench new backbone NAME": PLACEHOLDER,
@@ -195,6 +208,12 @@ GUIDES: dict[str, Needs] = {
         cuts={
             "lnlbench run --grid quickstart --set tuning=lp --set method=zero_shot,clipcleaner,ce "
             "--set backbone=hf:./clip --set image_size=224 --out runs/clip": f"{CUT} {EASY}",
+            "lnlbench run --grid quickstart --set tuning=vpt-fft --set method=deft --set "
+            "methods.deft.images=tuned --set backbone=hf:./clip --set image_size=224 --set vpt.tokens=20 "
+            "--set vpt.epochs=10 --set vpt.batch_size=64 --set vpt.optimizer=sgd --set vpt.lr=0.03 --set "
+            "vpt.weight_decay=5e-4 --set vpt.schedule=cosine --out runs/deft": (
+                f"{CUT} {EASY} --set vpt.epochs=1 --set vpt.lr=0.01"
+            ),
             "lnlbench run --grid cifar10_cpu --data ~/data": (
                 f"{CIFAR} --where noise=asymmetric-0.4 --where method=gce"
             ),

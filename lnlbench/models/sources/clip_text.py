@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import CLIPModel
 
 from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models.backbone import BackboneSource, fingerprint
 from lnlbench.models.sources import hub
 from lnlbench.models.sources.transformers_loading import REJECTIONS, first_line, quiet
+from lnlbench.models.text.context_encoder import ContextEncoder
 from lnlbench.models.text.text_side import TextSide
 from lnlbench.models.text.tokens import Tokens
 from lnlbench.spec import BackboneSpec
@@ -74,18 +76,72 @@ class ReadsClipTexts(BackboneSource):
                 pieces.append(model.text_projection(hidden.pooler_output))
             return torch.cat(pieces)
 
+        def with_context(texts: Sequence[str], number: int) -> ContextEncoder:
+            longest = configuration.max_position_embeddings
+            if not 0 < number <= longest - 3:  # start, one token of a name, and end
+                raise UsageError(
+                    f"Contexts of {number} vectors are asked for, and the texts of '{spec.name}' have "
+                    f"{longest} tokens.",
+                    f"Take 1 to {longest - 3}.",
+                )
+            behind = Tokens(path, longest - number, configuration.vocab_size)
+            return ClipContexts(model, *behind(texts), number)
+
         tokeniser = hashlib.sha256(path.read_bytes()).hexdigest()
         return TextSide(
             embed,
             projection=model.visual_projection.weight.detach(),
             temperature=float((-model.logit_scale.detach()).exp()),
             fingerprint=fingerprint(f"clip text {configuration.to_json_string()} {tokeniser}", model),
+            with_context=with_context,
         )
 
     def _refuse_others(self, spec: BackboneSpec) -> None:
         reason = self.without_text(spec)
         if reason is not None:
             raise UsageError(f"{reason}.", "Choose CLIP: clip_vit_b, or hf: with its folder.")
+
+
+class ClipContexts(ContextEncoder):
+    """CLIP's texts behind learnt vectors: these are what the tokens after the start are embedded as.
+
+    Parameters
+    ----------
+    model : CLIPModel
+        Of which the text side is used.
+    ids, mask : torch.Tensor, int64 ``[n, L]``
+        Tokens of the texts, the start included, and which are tokens.
+    number : int
+        How many vectors are put in front.
+    """
+
+    def __init__(self, model: Any, ids: torch.Tensor, mask: torch.Tensor, number: int) -> None:
+        super().__init__()
+        self.tower, self.head = model.text_model, model.text_projection
+        self.width = int(model.config.text_config.hidden_size)
+        # Any token keeps the places: what it is embedded as is replaced.
+        places = torch.zeros(len(ids), number, dtype=torch.int64)
+        self.register_buffer("ids", torch.cat([ids[:, :1], places, ids[:, 1:]], dim=1))
+        self.register_buffer("mask", torch.cat([mask[:, :1], places + 1, mask[:, 1:]], dim=1))
+
+    def forward(self, contexts: torch.Tensor) -> torch.Tensor:
+        """Return the texts behind each of S contexts, ``[S, m, w]``: embeddings ``[S, n, p]``."""
+        sets, number, _ = contexts.shape
+        texts = len(self.get_buffer("ids"))
+        vectors = contexts.repeat_interleave(texts, dim=0)
+
+        def put(module: nn.Module, given: Any, embedded: torch.Tensor) -> torch.Tensor:
+            return torch.cat([embedded[:, :1], vectors, embedded[:, 1 + number :]], dim=1)
+
+        # A hook, because the tower takes numbers of tokens and no embeddings of them.
+        handle = self.tower.embeddings.token_embedding.register_forward_hook(put)
+        try:
+            ids, mask = (self.get_buffer(name).repeat(sets, 1) for name in ("ids", "mask"))
+            hidden = self.tower(input_ids=ids, attention_mask=mask).pooler_output
+        finally:
+            handle.remove()
+        embedded: torch.Tensor = self.head(hidden)
+        return embedded.view(sets, texts, -1)
 
 
 def _model_type(folder: Path) -> str:
@@ -117,4 +173,4 @@ def _load(folder: Path, spec: BackboneSpec) -> Any:
             "Texts need all of CLIP, and not its vision tower alone.",
         )
     del model.vision_model
-    return model.float().eval()
+    return model.float().eval().requires_grad_(False)

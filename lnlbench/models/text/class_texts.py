@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch.nn import functional
+
+from lnlbench.errors import UsageError
+from lnlbench.models.text.context_encoder import ContextEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +26,39 @@ class ClassTexts:
         From a backbone's features to the space of the embeddings.
     temperature : float
         That the model was trained with.
+    with_context : callable, optional
+        From a number of vectors to what embeds the names of the classes behind them, on the CPU.
+        Default None, where nothing can be put in front of texts.
     """
 
     embeddings: torch.Tensor
     projection: torch.Tensor
     temperature: float
+    with_context: Callable[[int], ContextEncoder] | None = None
 
     def to(self, device: torch.device) -> ClassTexts:
         """Return the same on a device."""
-        return ClassTexts(self.embeddings.to(device), self.projection.to(device), self.temperature)
+        return ClassTexts(
+            self.embeddings.to(device), self.projection.to(device), self.temperature, self.with_context
+        )
+
+    def context_encoder(self, tokens: int) -> ContextEncoder:
+        """Return what embeds the names of the classes behind ``tokens`` learnt vectors, on the device.
+
+        From contexts ``[S, tokens, w]`` to embeddings ``[S, C, p]``, with gradient; it is frozen itself.
+
+        Raises
+        ------
+        UsageError
+            If the model's texts take none, or not as many.
+        """
+        if self.with_context is None:
+            raise UsageError(
+                "Nothing can be put in front of the texts of this backbone.", "Choose CLIP: clip_vit_b, say."
+            )
+        encoder, device = self.with_context(tokens), self.embeddings.device
+        # A copy, because the one on the CPU is that of all trials of this process.
+        return encoder if device.type == "cpu" else copy.deepcopy(encoder).to(device)
 
     def projected(self, features: torch.Tensor) -> torch.Tensor:
         """Return features ``[B, d]`` in the space of texts, scaled to length one, ``[B, p]``."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lnlbench.models.text.context_encoder import ContextEncoder
+
 
 @dataclass(frozen=True, eq=False)
 class TextSide:
@@ -22,9 +24,13 @@ class TextSide:
         That the model was trained with: logits are cosine similarities divided by it.
     fingerprint : str
         SHA-256, in hexadecimal, of all that embeddings depend on.
+    with_context : callable, optional
+        From n texts, and the number of vectors that are put in front of each, to what embeds them together.
+        Default None: nothing can be put in front of texts.
     """
 
     embed: Callable[[Sequence[str]], torch.Tensor]
     projection: torch.Tensor
     temperature: float
     fingerprint: str
+    with_context: Callable[[Sequence[str], int], ContextEncoder] | None = None
