@@ -82,6 +82,8 @@ class RunSettings:
         Folder for trained networks; None saves none.
     deterministic : bool
         Whether trials use only algorithms that give the same bits every time.
+    batched : bool
+        Whether trials that see the same batches are trained together, see :mod:`lnlbench.trials.batched`.
     gpus : float or None
         GPUs that Ray has given to this process, a fraction of one for instance; None without any.
     """
@@ -100,6 +102,7 @@ class RunSettings:
     verdicts: bool = False
     models: Path | None = None
     deterministic: bool = False
+    batched: bool = False
     gpus: float | None = None
 
 

@@ -44,6 +44,7 @@ ROOMS = (
     "grids",
     "deploy",
     "trials",
+    "trials.batched",
     "audit",
     "running",
     "running.listeners",
