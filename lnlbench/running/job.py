@@ -131,6 +131,7 @@ def make_job(
     verdicts: bool = False,
     save_models: bool = False,
     deterministic: bool = False,
+    batched: bool = False,
     ray_address: str | None = None,
     executor: str = "ray",
     trial_timeout: float | None = None,
@@ -194,6 +195,7 @@ def make_job(
         verdicts=verdicts,
         models=absolute(out / MODELS) if save_models else None,
         deterministic=deterministic,
+        batched=batched,
         checkpoints=folder,
     )
     return Job(
