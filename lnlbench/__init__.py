@@ -97,6 +97,7 @@ def run(
     verdicts: bool = False,
     save_models: bool = False,
     deterministic: bool = False,
+    batched: bool = False,
     checkpoints: str | Path | None = None,
     ray_address: str | None = None,
     trial_timeout: float | None = None,
@@ -142,6 +143,9 @@ def run(
     deterministic : bool
         Use only algorithms that give the same bits every time, also on a GPU. An operator that has none
         fails its trial.
+    batched : bool
+        Train linear probing of trials together that see the same batches: many times as fast, and the same
+        up to rounding. Records say ``execution.batched``. Methods need ``Method.head_losses``.
     verdicts : bool
         Keep a file beside each record with what the trained method says of every training sample, see
         :meth:`lnlbench.records.store.Store.verdicts`. Of trials that are run now.
@@ -198,6 +202,7 @@ def run(
         verdicts=verdicts,
         save_models=save_models,
         deterministic=deterministic,
+        batched=batched,
         ray_address=ray_address,
         executor=executor,
         trial_timeout=trial_timeout,

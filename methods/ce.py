@@ -24,3 +24,8 @@ class CE(Method):
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean of −log p_y."""
         return functional.cross_entropy(self.network(batch.inputs), batch.labels)
+
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``."""
+        return -heads.log_probabilities(logits, batch.labels).mean(1)

@@ -86,3 +86,17 @@ class ELR(Method):
         regulariser = torch.log1p(-(target * p).sum(1)).mean()
         cross_entropy = functional.cross_entropy(logits, batch.labels)
         return cross_entropy + float(self.params.lam) * regulariser
+
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``; moves the targets of all of them."""
+        p = logits.softmax(2).clamp(1e-4, 1.0 - 1e-4)
+        with torch.no_grad():
+            stored, beta = heads.stacked("targets.values"), heads.param("beta")[:, :, None]
+            rows = batch.rows if stored.device == batch.rows.device else batch.index
+            target = beta * stored[:, rows].to(p) + (1.0 - beta) * (p / p.sum(2, keepdim=True))
+            # An epoch of all samples has each of them once: no row is written twice.
+            stored[:, rows] = target.to(stored)
+        regulariser = torch.log1p(-(target * p).sum(2)).mean(1)
+        cross_entropy = -heads.log_probabilities(logits, batch.labels).mean(1)
+        return cross_entropy + heads.param("lam").squeeze(1) * regulariser

@@ -58,3 +58,16 @@ class GCE(Method):
         """Return the mean of (1 − p_y^q)/q."""
         logits = self.network(batch.inputs)
         return generalized_cross_entropy(logits, batch.labels, self.params.q, self.params.truncation)
+
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``."""
+        log_p, q, k = (
+            heads.log_probabilities(logits, batch.labels),
+            heads.param("q"),
+            heads.param("truncation"),
+        )
+        losses = -torch.expm1(q * log_p) / q
+        # Without truncation (k = 0) a probability that has underflowed keeps its gradient.
+        taken = (log_p.exp() > k) | (k == 0.0)
+        return torch.where(taken, losses, (1.0 - k**q) / q).mean(1)

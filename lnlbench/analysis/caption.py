@@ -56,6 +56,11 @@ _FLAGS = (
         "Trials shared their device or cores with others, so times are upper bounds.",
         "shared its device or cores with other trials, so times are upper bounds",
     ),
+    _Flag(
+        lambda trial: bool((trial.get("batched") or 0) > 0),
+        "Trials were trained together; times are shares of what they took.",
+        "were trained together with others; times are shares of what all took",
+    ),
 )
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from torch.nn import functional
 
+from lnlbench.api.heads import Heads
 from lnlbench.api.method import Method, NoParams, Passes, Preset, Task, Views
 from lnlbench.api.metric import Metric, Predictions
 from lnlbench.api.phase import Batch, Phase
@@ -38,6 +39,7 @@ from lnlbench.spec import PhaseSpec, Skip, TrialSpec, has_images, one_of
 __all__ = [
     "AddedWeights",
     "Batch",
+    "Heads",
     "Method",
     "Metric",
     "Network",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
 
+from lnlbench.api.heads import Heads
 from lnlbench.api.method_state import collect, restore
 from lnlbench.api.phase import Batch, Phase
 from lnlbench.basics.facts import cost_units
@@ -194,6 +195,8 @@ class Method:
     predicting_networks: ClassVar[int] = 1
     distributed: ClassVar[bool] = False
     unsaved: ClassVar[tuple[str, ...]] = ()
+    # So that a method can name the type without an import, which would count as a change of its code.
+    Heads: TypeAlias = Heads
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -262,6 +265,29 @@ class Method:
     def predict(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits ``[B, C]`` for evaluation; called without gradient, in eval mode."""
         return self.network(inputs)  # type: ignore[no-any-return]
+
+    # Several trials at once, for linear probing; optional
+
+    @staticmethod
+    def head_losses(heads: Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the losses of K trials of this method on one batch, each that of :meth:`loss`, ``[K]``.
+
+        A method that defines it lets its linear probing be trained together with other trials' that see the
+        same batches; see :mod:`lnlbench.trials.batched`. All of :meth:`setup`, :meth:`begin_phase`,
+        :meth:`epoch`, :meth:`loss`, :meth:`predict` and ``views`` must be what it stands for: where a
+        subclass replaces one of them and not this, its trials are trained one by one. It must give what
+        :meth:`loss` gives, and is no part of the fingerprint of the method's code.
+
+        Parameters
+        ----------
+        heads : Heads
+            Parameters and state of the K trials.
+        logits : torch.Tensor, ``[K, B, C]``
+            Of ``batch.inputs``, by each trial's head. What is returned is differentiated by them.
+        batch : Batch
+            The one that all of them see.
+        """
+        raise PluginError("This method has no head_losses().", "Its trials are trained one by one.")
 
     # State, for checkpoints
 

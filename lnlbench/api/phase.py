@@ -455,6 +455,11 @@ class Phase:
         for optimizer in self._scheduled:
             self._set_rates(optimizer)
 
+    def add_losses(self, total: torch.Tensor, steps: int) -> None:
+        """Record the sum of the losses of steps that were taken elsewhere, together with other trials'."""
+        self._loss_sum += total
+        self._steps += steps
+
     def end_epoch(self) -> float | None:
         """Return the epoch's mean loss over steps; None if no step was taken.
 

@@ -55,6 +55,10 @@ class TrainingPredictions:
         if outputs.shape == (len(index), self._classes):
             self._now[to_device(index, self._now.device)] = outputs.detach().argmax(1).to(torch.int16)
 
+    def keep_in(self, now: torch.Tensor) -> None:
+        """Keep the predictions of an epoch in a given tensor, int16 ``[N]``, that others may write to."""
+        self._now = now.copy_(self._now)
+
     def end_epoch(self) -> float | None:
         """Return the share of predictions that are not those of the epoch before, in percent.
 

@@ -49,6 +49,10 @@ class Clocks:
             self._bill()
             self._running.pop()
 
+    def add(self, name: str, seconds: float) -> None:
+        """Bill seconds to ``name`` that another clock has measured."""
+        self.seconds[name] = self.read(name) + seconds
+
     def read(self, name: str) -> float:
         """Seconds under ``name`` so far."""
         return self.seconds.get(name, 0.0)

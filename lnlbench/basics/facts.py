@@ -205,6 +205,9 @@ class ExecutionFacts(TypedDict, total=False):
     # That Ray gave to the trial, where it gave any: a fraction if several may share one.
     gpus: float
     shared_device: bool
+    # With how many other trials it was trained together, itself included, where it was: times are then its
+    # share of theirs.
+    batched: int
     # One entry per checkpoint that was continued.
     continued: list[dict[str, Any]]
     # Why a checkpoint was not continued.

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 @click.option(
     "--verdicts", is_flag=True, help="Keep what each trial says of every training sample, beside its record."
 )
+@click.option(
+    "--batched", is_flag=True, help="Train linear probing of trials together that see the same batches."
+)
 @listeners_option
 @running_options
 def command(

@@ -62,6 +62,11 @@ if TYPE_CHECKING:
 )
 @click.option("--grace", type=click.IntRange(1), help="asha: epochs of every trial [default: a tenth].")
 @click.option("--reduction", type=click.IntRange(2), help="asha: one in how many goes on [default: 3].")
+@click.option(
+    "--batched/--no-batched",
+    default=None,
+    help="Train linear probing of configurations together that see the same batches [default: but for asha].",
+)
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Configurations to list.")
 @click.option("--dry-run", is_flag=True, help="Show the search and run nothing.")
 @click.option("--retry", type=click.Choice(["failed", "stale", "all"]), help="Also run these trials again.")
@@ -88,6 +93,7 @@ def command(
     metric: str,
     grace: int | None,
     reduction: int | None,
+    batched: bool | None,
     top: int,
     dry_run: bool,
     retry: str | None,
@@ -113,7 +119,8 @@ def command(
     from lnlbench.search.space import check_phase, parse_space
     from lnlbench.search.write import check_target
 
-    check_strategy(strategy, samples, grace, reduction, options["executor"])
+    check_strategy(strategy, samples, grace, reduction, options["executor"], batched=bool(batched))
+    options["batched"] = strategy != "asha" if batched is None else batched
     space = parse_space(check_phase(tuning), spaces)
     check_metric(metric)
     if write is not None:
@@ -147,7 +154,7 @@ def _command_line(out: Path) -> str:
         if parameter.name in ("dry_run", "retry", "out", "top") or value in (None, parameter.default):
             continue
         if isinstance(value, bool):
-            parts += [parameter.opts[0]] if value else []
+            parts += (parameter.opts if value else parameter.secondary_opts)[:1]
             continue
         for item in value if parameter.multiple else [value]:
             parts += [parameter.opts[0], str(item)]

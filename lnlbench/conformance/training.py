@@ -18,6 +18,8 @@ from lnlbench.grids.tuning import phase_kind
 from lnlbench.models.ledger import PARTS
 from lnlbench.models.network import Network
 from lnlbench.spec import TrialSpec, has_images
+from lnlbench.trials.batched.grouping import has_head_losses
+from lnlbench.trials.batched.head_rows import HeadRows, fits_together
 from lnlbench.trials.problem import Problem, prepare_problem
 from lnlbench.trials.workspace import Workspace
 
@@ -26,6 +28,8 @@ DEVIATIONS = 5.0
 SATURATED_MARGIN = 200.0
 # So small that weights stay where they are; a gradient that is not finite spoils them anyway.
 STANDSTILL = 1e-12
+# Of a loss that is computed in another order.
+ROUNDING = 1e-3
 
 
 class Training:
@@ -229,6 +233,33 @@ def state_survives(training: Training) -> Verdict:
     return (
         difference and f"after loading, {difference}; state_dict() may lack something that training changes"
     )
+
+
+@rule("together", TRAINING_RULES)
+def heads_learn_together(training: Training) -> Verdict:
+    """Heads that are trained together lose in every epoch what they lose by themselves."""
+    if training.spec.tuning != "lp" or not has_head_losses(training.method_class):
+        return NotApplicable("it has no head_losses(), or none for this mode")
+    with global_generators(7):
+        members = [
+            Rehearsal(training.method_class, training.spec, training.workspace, training.problem)
+            for _ in range(2)
+        ]
+        starts = [member.starts() for member in members]
+        rows: HeadRows | None = None
+        for alone in training.trained.course.epochs:
+            for begin in starts:
+                next(begin)
+            if not all(map(fits_together, members)):
+                return "its optimiser has more than the head of the network, which head_losses() leaves out"
+            rows = rows or HeadRows(members)
+            rows.train()
+            for member in members:
+                loss = member.finish_epoch()["loss"]
+                if not math.isclose(loss or 0.0, alone.loss or 0.0, rel_tol=ROUNDING):
+                    where = f"the loss of epoch {alone.epoch + 1}"
+                    return f"{where} is {loss} by head_losses() and {alone.loss} by loss()"
+    return None
 
 
 @rule("devices", TRAINING_RULES)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LINE_LENGTH = 300  # characters of a failure's reason; the record has the rest
 _SPINNER = 2  # columns that it takes
+_REFRESH_EVERY = 0.2  # seconds: trials that are trained together tell dozens of epochs at once
 
 
 class Progress(Listener):
@@ -38,6 +39,7 @@ class Progress(Listener):
         self._finished = 0
         self._failed = 0
         self._since = time.monotonic()
+        self._refreshed = 0.0
         self._running: dict[str, tuple[TrialSpec, int]] = {}  # with the epochs that are over
         self._left = TimeLeft()
         self._spinner: Spinner | None = None
@@ -88,7 +90,9 @@ class Progress(Listener):
         if spec.trial_id in self._running:
             self._running[spec.trial_id] = spec, before + entry["epoch"] + 1
         self._left.epoch(spec, entry)
-        self._refresh()
+        if time.monotonic() - self._refreshed > _REFRESH_EVERY:
+            self._refresh()
+            self._refreshed = time.monotonic()
 
     def name(self, spec: TrialSpec) -> str:
         """Return what a trial is called when it is over."""
@@ -137,6 +141,8 @@ class Progress(Listener):
         self._clear()
 
     def _refresh(self) -> None:
+        if not self._moving:
+            return
         left = self._left.seconds()
         said = f", {describe_seconds(left)} left" if left is not None else ""
         failed = f", {self._failed} failed" if self._failed else ""

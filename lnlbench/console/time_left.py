@@ -34,12 +34,14 @@ class TimeLeft:
         self._ratio: dict[Key, tuple[float, float]] = {}  # seconds as measured and as expected
         self._since: dict[TrialSpec, float] = {}
         self._trained: dict[TrialSpec, float] = {}
+        self._together = 0  # trials that have run side by side since none did
         self._besides: list[float] = []  # seconds of a trial that are no epoch's: data, networks
 
     def started(self, spec: TrialSpec) -> None:
         """Note the start of a trial."""
         self._since[spec] = time.monotonic()
         self._trained[spec] = 0.0
+        self._together = max(self._together, len(self._since))
 
     def epoch(self, spec: TrialSpec, entry: Mapping[str, Any]) -> None:
         """Learn from an epoch."""
@@ -66,7 +68,11 @@ class TimeLeft:
         self._todo.pop(spec, None)
         since, trained = self._since.pop(spec, None), self._trained.pop(spec, 0.0)
         if since is not None:
-            self._besides.append(max(0.0, time.monotonic() - since - trained))
+            # Of trials that are trained together, each has a share of the time.
+            taken = (time.monotonic() - since) * min(1.0, self._jobs / self._together)
+            self._besides.append(max(0.0, taken - trained))
+        if not self._since:
+            self._together = 0
 
     def seconds(self) -> float | None:
         """Return how long the trials that are left will take; None if it is not known of all of them."""

@@ -21,7 +21,7 @@ from lnlbench.running.session import run_plan
 TOLERANCE = 1.0
 _TIMES = ("train_s", "eval_s")
 # What decides about rounding.
-_EXECUTION = ("device", "precision", "layout", "threads", "processes")
+_EXECUTION = ("device", "precision", "layout", "threads", "processes", "batched")
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,7 @@ COLUMNS: tuple[FrameColumn, ...] = (
     _fact(
         "execution.shared_device", "whether other trials ran beside it, so that its times are upper bounds"
     ),
+    _fact("execution.batched", "how many trials were trained together, whose times it has a share of"),
     _fact("plugin.origin", "where the method's code comes from", "method_origin"),
     _fact("plugin.fingerprint", "hash of that code", "method_fingerprint"),
     _fact("data.fingerprint", "hash of the data", "data_fingerprint"),

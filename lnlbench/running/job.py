@@ -135,6 +135,7 @@ def make_job(
     save_models: bool = False,
     deterministic: bool = False,
     processes_per_trial: int = 1,
+    batched: bool = False,
     ray_address: str | None = None,
     executor: str = "ray",
     trial_timeout: float | None = None,
@@ -200,6 +201,7 @@ def make_job(
         models=absolute(out / MODELS) if save_models else None,
         deterministic=deterministic,
         processes=processes_per_trial,
+        batched=batched,
         checkpoints=folder,
     )
     return Job(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from lnlbench.launching.ray_companions import RayCompanions
 from lnlbench.launching.team_size import processes_of
 from lnlbench.records.record import Record
 from lnlbench.running.job import Job
-from lnlbench.running.worker import Limits, work
+from lnlbench.running.worker import Limits, work, work_together
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.attempt import failure
+from lnlbench.trials.batched.grouping import Unit
 from lnlbench.trials.trial import StopTrial
 from lnlbench.trials.workspace import RunSettings
 
@@ -49,8 +51,8 @@ _CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
 MESSAGE_EVERY = 0.5
 
 
-def run_with_ray(specs: Sequence[TrialSpec], job: Job) -> None:
-    """Run trials as Tune trials; returns when all have been delivered.
+def run_with_ray(units: Sequence[Unit], job: Job) -> None:
+    """Run trials as Tune trials, those of a unit together in one; returns when all have been delivered.
 
     The job's listener is called in this process: ``finished`` exactly once per trial, not at all for
     trials that an interruption has left unfinished.
@@ -62,21 +64,25 @@ def run_with_ray(specs: Sequence[TrialSpec], job: Job) -> None:
         a checkpoint: the run stops at the first result that cannot be saved.
     """
     with ray_session(job):
-        todo, losses = list(specs), dict.fromkeys((spec.trial_id for spec in specs), 0)
+        todo, losses = list(units), dict.fromkeys((spec.trial_id for unit in units for spec in unit), 0)
         while todo:
             values = {
-                "specs": [spec.to_dict() for spec in todo],
+                "units": [[spec.to_dict() for spec in unit] for unit in todo],
                 "settings": job.settings,
                 "limits": job.limits,
             }
             deliver = Deliver(todo, job)
             fit(_trainable, values, len(todo), deliver, job)
-            todo = [todo[number] for number in sorted(deliver.lost)]
-            for spec in todo:
-                losses[spec.trial_id] += 1
-                if losses[spec.trial_id] == NODES_LOST:
-                    job.listener.finished(_homeless(spec))
-            todo = [spec for spec in todo if losses[spec.trial_id] < NODES_LOST]
+            todo = []
+            for unit in map(deliver.left_of, sorted(deliver.lost)):
+                for spec in unit:
+                    losses[spec.trial_id] += 1
+                    if losses[spec.trial_id] == NODES_LOST:
+                        job.listener.finished(_homeless(spec))
+                if unit := tuple(spec for spec in unit if losses[spec.trial_id] < NODES_LOST):
+                    todo.append(unit)
+            # Each in a process of its own: the one that has ended it is then recorded as failed alone.
+            todo += [(spec,) for number in sorted(deliver.apart) for spec in deliver.left_of(number)]
 
 
 def fit(
@@ -105,8 +111,10 @@ def fit(
     LnlbenchError
         ``deliver.error``.
     """
-    cpus, gpus = job.resources.cpus, [job.resources.gpus_of(spec) for spec in deliver.specs]
-    processes = [processes_of(spec, job.settings.processes) for spec in deliver.specs]
+    firsts = [unit[0] for unit in deliver.units]
+    cpus, gpus = job.resources.cpus, [job.resources.gpus_of(spec) for spec in firsts]
+    # Trials that are trained together pass no images, so each such group is one process.
+    processes = [processes_of(spec, job.settings.processes) for spec in firsts]
 
     def wanted(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         number = config["trial"]
@@ -132,21 +140,48 @@ def fit(
 
 
 def _trainable(
-    config: dict[str, Any], specs: list[dict[str, Any]], settings: RunSettings, limits: Limits
+    config: dict[str, Any], units: list[list[dict[str, Any]]], settings: RunSettings, limits: Limits
 ) -> None:
-    """Run one trial in a worker process."""
-    waiting: list[Mapping[str, Any]] = []
+    """Run one trial, or those of a unit together, in a worker process."""
+    unit = [TrialSpec.from_dict(value) for value in units[config["trial"]]]
+    waiting: list[tuple[int, Mapping[str, Any]]] = []
     sent = time.monotonic()
 
-    def on_epoch(entry: Mapping[str, Any]) -> None:
+    def on_epoch(member: int, entry: Mapping[str, Any]) -> None:
         nonlocal sent
-        waiting.append(entry)
+        waiting.append((member, entry))
         if time.monotonic() - sent >= MESSAGE_EVERY:
             send({"epochs": list(waiting)})
             waiting.clear()
             sent = time.monotonic()
 
-    work_and_send(TrialSpec.from_dict(specs[config["trial"]]), settings, limits, on_epoch)
+    if len(unit) == 1:
+        work_and_send(unit[0], settings, limits, partial(on_epoch, 0))
+        return
+    members = {spec.trial_id: number for number, spec in enumerate(unit)}
+    workspace = workspace_for(settings, limits)
+    try:
+        for record in work_together(
+            unit,
+            workspace,
+            limits,
+            lambda spec, entry: on_epoch(members[spec.trial_id], entry),
+            lambda text: send({"warning": text}),
+        ):
+            tune.report(_of_record(record) | {"member": members[record.trial_id]})
+    except StoreError as error:
+        tune.report({"unsaved": [error.message, error.hint]})
+        return
+    except StopTrial:
+        sys.exit(0)  # as Tune would have ended it
+    if workspace.lost:
+        raise DeviceError("This process cannot use its GPU any more.")
+    if requested(limits.flag):
+        tune.report({"record": None})
+
+
+def _of_record(record: Record) -> dict[str, Any]:
+    return {"record": record.to_dict(), "verdicts": record.verdict_table}
 
 
 def send(message: dict[str, Any]) -> None:
@@ -189,7 +224,7 @@ def work_and_send(
         if companions is not None:
             companions.end()  # the next trial of this process has a placement group of its own
     if record is not None:
-        tune.report({"record": record.to_dict(), "verdicts": record.verdict_table, **extra(record)})
+        tune.report(_of_record(record) | {**extra(record)})
         if workspace.lost:
             raise DeviceError("This process cannot use its GPU any more.")
     elif requested(limits.flag):
@@ -203,23 +238,27 @@ class Deliver(Callback):
 
     Attributes
     ----------
-    specs : sequence of TrialSpec
-    delivered : set of int
-        Trials, by number, that have been handed over.
+    units : sequence of tuple of TrialSpec
+        What each Tune trial, by number, runs.
+    delivered : set of (int, int)
+        Trials, by number and by place in the unit, that have been handed over.
     lost : set of int
-        Trials whose node has gone; they are to be run again.
+        Units whose node has gone; what is left of them is to be run again.
+    apart : set of int
+        Units of several trials whose process has ended; what is left of them is to be run one by one.
     running : set of int
     error : LnlbenchError or None
         What the listener raised, or why a worker could not save a trial.
     """
 
-    def __init__(self, specs: Sequence[TrialSpec], job: Job) -> None:
-        self.specs = specs
+    def __init__(self, units: Sequence[Unit], job: Job) -> None:
+        self.units = units
         self._job = job
-        self._told: dict[int, int] = {}  # epochs, by trial
+        self._told: dict[tuple[int, int], int] = {}  # epochs, by trial
         self._since: dict[int, float] = {}
-        self.delivered: set[int] = set()
+        self.delivered: set[tuple[int, int]] = set()
         self.lost: set[int] = set()
+        self.apart: set[int] = set()
         self.running: set[int] = set()
         self.error: LnlbenchError | None = None
 
@@ -232,29 +271,42 @@ class Deliver(Callback):
         self.running.add(number)
         self._since[number] = time.monotonic()
         if not requested(self._job.limits.flag):
-            self._job.listener.started(self.specs[number])
+            for spec in self.units[number]:
+                self._job.listener.started(spec)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        number = trial.config["trial"]
-        if "epochs" in result:
-            self.tell_epochs(number, result["epochs"])
+        number, member = trial.config["trial"], result.get("member", 0)
+        if "warning" in result:
+            self._job.listener.warned(result["warning"])
             return
-        self.running.discard(number)
+        if "epochs" in result:
+            for of_member, entry in result["epochs"]:
+                self.tell_epochs(number, [entry], of_member)
+            return
         if result.get("unsaved") is not None and self.error is None:
             self.error = StoreError(*result["unsaved"])
         if result.get("record") is not None:
             record = Record.from_dict(result["record"])
             record = replace(record, verdict_table=result.get("verdicts"))
-            self.tell_epochs(number, record.history[self._told.get(number, 0) :])
-            self.deliver(number, record)
+            self.tell_epochs(number, record.history[self._told.get((number, member), 0) :], member)
+            self.deliver(number, record, member)
+            if self.left_of(number):
+                return
+        self.running.discard(number)
 
-    def tell_epochs(self, number: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    def left_of(self, number: int) -> Unit:
+        """Return the trials of a unit that have not been handed over."""
+        unit = enumerate(self.units[number])
+        return tuple(spec for member, spec in unit if (number, member) not in self.delivered)
+
+    def tell_epochs(self, number: int, entries: Sequence[Mapping[str, Any]], member: int = 0) -> None:
         """Pass epochs on."""
-        self._told[number] = self._told.get(number, 0) + len(entries)
+        told = self._told.get((number, member), 0)
+        self._told[number, member] = told + len(entries)
         for entry in entries:
-            self._job.listener.epoch(self.specs[number], entry)
+            self._job.listener.epoch(self.units[number][member], entry)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.discard(trial.config["trial"])  # with no result, if it was stopped
@@ -263,18 +315,26 @@ class Deliver(Callback):
         # What a trial raises is a record already; here its whole process is gone.
         number = trial.config["trial"]
         self.running.discard(number)
-        if number in self.delivered:  # it has lost its GPU as well
+        if not self.left_of(number):  # it has lost its GPU as well
             return
         reason = _why(trial)
         # Without a cluster the only node is the driver's own, and what died was a worker.
         if self._job.limits.driver is None and _NODE_GONE.search(reason):
             self.lost.add(number)
             return
+        if len(self.units[number]) > 1:
+            self._job.limits.take_trace(self.units[number][0].trial_id)
+            self.apart.add(number)
+            self._job.listener.warned(
+                f"A process that trained {len(self.units[number])} trials together has ended; "
+                f"{len(self.left_of(number))} of them run one by one."
+            )
+            return
         self.deliver(number, self._lost_process(number, reason))
 
     def _lost_process(self, number: int, reason: str) -> Record:
         """Say why a process ended, from what it left and from what Ray knows."""
-        spec, timeout = self.specs[number], self._job.limits.timeout
+        (spec,), timeout = self.units[number], self._job.limits.timeout
         trace = self._job.limits.take_trace(spec.trial_id)
         crash = _CRASH.search(trace)
         if crash is not None:
@@ -302,11 +362,11 @@ class Deliver(Callback):
             trace=reason,
         )
 
-    def deliver(self, number: int, record: Record) -> None:
+    def deliver(self, number: int, record: Record, member: int = 0) -> None:
         """Pass a trial's record on, once."""
-        if number in self.delivered or self.error is not None:
+        if (number, member) in self.delivered or self.error is not None:
             return
-        self.delivered.add(number)
+        self.delivered.add((number, member))
         try:
             self._job.listener.finished(record)
         except LnlbenchError as error:

@@ -1,4 +1,4 @@
-"""One trial in a worker process: with a time limit, and no longer than the driver lives."""
+"""A trial, or several together, in a worker process: with a time limit, no longer than the driver lives."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from lnlbench.launching.companions import Companions, attempt_with
 from lnlbench.records.record import Record
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.attempt import attempt_trial
+from lnlbench.trials.batched.together import Together
 from lnlbench.trials.trial import StopTrial
 from lnlbench.trials.workspace import Workspace
 
@@ -108,6 +110,50 @@ def work(
             return attempt_trial(spec, workspace, look)
     except StopTrial:
         return None
+
+
+def work_together(
+    specs: Sequence[TrialSpec],
+    workspace: Workspace,
+    limits: Limits,
+    on_epoch: Callable[[TrialSpec, Mapping[str, Any]], None],
+    warn: Callable[[str], None],
+) -> Iterator[Record]:
+    """Run trials that can be trained together; yield their records as they are over.
+
+    None of those comes that an interruption of the run has left unfinished. Where something is raised that is
+    no trial's own, what is left is run trial by trial. The time limit of a trial holds for as many as there
+    are.
+
+    Parameters
+    ----------
+    on_epoch : callable
+        Called with a trial, and what an epoch of it gave.
+    warn : callable
+        Called with a sentence where trials that could be trained together are not.
+
+    Raises
+    ------
+    StoreError
+        If a trial cannot be saved, which the next one could not be either.
+    """
+    if requested(limits.flag):
+        return
+    timeout = None if limits.timeout is None else limits.timeout * len(specs)
+    group = Together(specs, workspace, on_epoch, lambda: requested(limits.flag))
+    with _last_words(replace(limits, timeout=timeout), specs[0].trial_id):
+        yield from group.records()
+    if group.reason and not requested(limits.flag):
+        warn(
+            f"{len(group.apart)} trials could not be trained together ({group.reason}); they run one by one."
+        )
+    for spec in group.apart:
+        if workspace.lost:
+            return
+        record = work(spec, workspace, limits, partial(on_epoch, spec))
+        if record is None:
+            return
+        yield record
 
 
 @contextmanager

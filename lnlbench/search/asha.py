@@ -138,14 +138,14 @@ class _Follow(Deliver):
     """Keep what comes in: epochs and decisions in the journal, and what the job's listener hears."""
 
     def __init__(self, candidates: Sequence[_Candidate], journal: Journal, job: Job) -> None:
-        super().__init__([candidate.spec for candidate in candidates], job)
+        super().__init__([(candidate.spec,) for candidate in candidates], job)
         self._candidates = candidates
         self._journal = journal
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         candidate = self._candidates[trial.config["trial"]]
         if not candidate.over:
-            self._told[trial.config["trial"]] = len(candidate.known)  # before the interruption
+            self._told[trial.config["trial"], 0] = len(candidate.known)  # before the interruption
             super().on_trial_start(iteration, trials, trial, **info)
 
     def on_trial_result(

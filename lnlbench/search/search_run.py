@@ -23,7 +23,13 @@ from lnlbench.search.write import Chosen, choose
 
 
 def check_strategy(
-    strategy: str, samples: int | None, grace: int | None, reduction: int | None, executor: str
+    strategy: str,
+    samples: int | None,
+    grace: int | None,
+    reduction: int | None,
+    executor: str,
+    *,
+    batched: bool = False,
 ) -> None:
     """Raise a UsageError for options of a search that exclude each other."""
     if strategy == "random" and samples is None:
@@ -34,6 +40,11 @@ def check_strategy(
         raise UsageError("--grace and --reduction are options of --search asha.", "Drop them.")
     if strategy == "asha" and executor == "inline":
         raise UsageError("--search asha needs Ray's scheduler.", "Drop --executor inline.")
+    if strategy == "asha" and batched:
+        raise UsageError(
+            "--search asha ends trials one by one, and --batched trains them together.",
+            "Drop one of the two.",
+        )
 
 
 def halving_rule(

@@ -23,16 +23,36 @@ def predictions_of(method: Method, inputs: Inputs, labels: torch.Tensor, classes
     for index, batch in inputs.in_order(EVALUATION_BATCH):
         logits = method.predict(batch)
         if not torch.isfinite(logits).all():
-            raise TrialError(
-                "The predictions are not finite.", "Lower the learning rate (the lr of the phase)."
-            )
-        logits = logits.float()
-        wanted = torch.stack((logits.argmax(1), labels[index].to(logits.device)), 1)
-        chances = logits.softmax(1).gather(1, wanted)
-        rank = (logits > logits.gather(1, wanted[:, 1:])).sum(1)
-        # Together, because each copy waits for the device; classes are exact in double precision.
-        parts.append(torch.cat((wanted[:, :1], rank[:, None], chances), 1).double().cpu())
-    predicted, rank, confidence, probability = torch.cat(parts).T.numpy()
+            raise not_finite()
+        parts.append(looked_at(logits, labels[index]).cpu())
+    return predictions_from(torch.cat(parts), labels, classes)
+
+
+def not_finite() -> TrialError:
+    """Return the error of a trial whose predictions are not finite."""
+    return TrialError("The predictions are not finite.", "Lower the learning rate (the lr of the phase).")
+
+
+def looked_at(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return what predictions are made of: class, rank of label, two probabilities, float64 ``[…, b, 4]``.
+
+    Parameters
+    ----------
+    logits : torch.Tensor, ``[…, b, C]``
+    labels : torch.Tensor, int64 ``[b]``
+    """
+    logits = logits.float()
+    given = labels.to(logits.device).expand(logits.shape[:-1])
+    wanted = torch.stack((logits.argmax(-1), given), -1)
+    chances = logits.softmax(-1).gather(-1, wanted)
+    rank = (logits > logits.gather(-1, wanted[..., 1:])).sum(-1)
+    # Together, because each copy waits for the device; classes are exact in double precision.
+    return torch.cat((wanted[..., :1], rank[..., None], chances), -1).double()
+
+
+def predictions_from(looked: torch.Tensor, labels: torch.Tensor, classes: int) -> Predictions:
+    """Return the predictions that :func:`looked_at` has found for a split, ``[N, 4]`` on the CPU."""
+    predicted, rank, confidence, probability = looked.T.numpy()
     return Predictions(
         labels.numpy(),
         predicted.astype(np.int64),

@@ -54,19 +54,29 @@ def attempt_trial(
         raise
     # A plugin that calls sys.exit() must not end the worker, which other trials need.
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        workspace.lost = is_lost(workspace.device)
-        return failure(
-            spec,
-            type(error).__name__,
-            _message(error),
-            hint=_hint(error, spec, workspace),
-            trace=traceback.format_exc(),
-            started=started,
-        )
+        return failed(error, spec, workspace, started)
     finally:
-        return_freed_memory()
-        if not workspace.lost:
-            return_device_memory()  # an actor may share the GPU with others
+        give_memory_back(workspace)
+
+
+def failed(error: BaseException, spec: TrialSpec, workspace: Workspace, started: str) -> Record:
+    """Return the record of a trial that has raised, while what it raised is handled."""
+    workspace.lost = is_lost(workspace.device)
+    return failure(
+        spec,
+        type(error).__name__,
+        _message(error),
+        hint=_hint(error, spec, workspace),
+        trace=traceback.format_exc(),
+        started=started,
+    )
+
+
+def give_memory_back(workspace: Workspace) -> None:
+    """Return what is free to the system, and to others that share the GPU."""
+    return_freed_memory()
+    if not workspace.lost:
+        return_device_memory()
 
 
 def _hint(error: BaseException, spec: TrialSpec, workspace: Workspace) -> str | None:

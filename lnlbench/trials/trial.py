@@ -24,13 +24,14 @@ Where several processes share a trial, each runs all of this, and they share the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from lnlbench._version import __version__
-from lnlbench.api import Method, Skip, Task
+from lnlbench.api import Method, Predictions, Skip, Task
 from lnlbench.api.phase import Phase
 from lnlbench.api.selection import Selection, measure_selection
 from lnlbench.api.training_predictions import TrainingPredictions
@@ -137,6 +138,8 @@ class Trial:
         Instead of the registered method of the spec's name.
     problem : Problem, optional
         Instead of the one that the spec describes.
+    splits : Splits, optional
+        Of a trial that has the same, so that they need not be made again.
 
     Attributes
     ----------
@@ -157,6 +160,8 @@ class Trial:
         Why there was a checkpoint that could not be continued.
     team : Team
         The processes that share the trial, of one as a rule.
+    batched : int
+        How many trials it was trained together with, itself included; 0 for one on its own.
     """
 
     phase: Phase
@@ -169,10 +174,12 @@ class Trial:
         *,
         method_class: type[Method] | None = None,
         problem: Problem | None = None,
+        splits: Splits | None = None,
     ) -> None:
         self.spec = spec
         self.workspace = workspace
         self.team = workspace.team
+        self._lent = splits
         self.started = now()
         self.clocks, self.ledger = Clocks(workspace.device), Ledger()
         self.history: list[Entry] = []
@@ -183,6 +190,8 @@ class Trial:
         self._continued: list[dict[str, Any]] = []
         self._shift: ShiftFacts | None = None  # of the phase that begins
         self.discarded: str | None = None
+        self.batched = 0
+        self._before = 0.0, 0.0  # seconds of training and evaluation when the epoch began
         torch.set_num_threads(workspace.setting.threads)
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
@@ -260,6 +269,21 @@ class Trial:
         saved : mapping, optional
             What :meth:`state` returned: continue after that epoch, instead of from the start.
         """
+        for _ in self.starts(saved):
+            with self.clocks("train"):
+                self.method.epoch(self.phase)
+            yield self.finish_epoch()
+
+    def starts(self, saved: Mapping[str, Any] | None = None) -> Iterator[int]:
+        """Begin phases and epochs, and yield each epoch of a phase when it is to be trained.
+
+        Whoever asks for the next one has trained it, and called :meth:`finish_epoch`.
+
+        Parameters
+        ----------
+        saved : mapping, optional
+            As :meth:`epochs` takes it.
+        """
         first_phase, first_epoch = (saved["phase"], saved["epoch"] + 1) if saved else (0, 0)
         probed: Inputs | None = None  # what linear probing saw, for a phase that follows
         for number, kind in enumerate(self.kinds):
@@ -283,15 +307,19 @@ class Trial:
                 if saved and number == first_phase:
                     self._restore(saved)
             for epoch in range(first_epoch if number == first_phase else 0, kind.phase.epochs):
-                yield self._epoch(epoch)
+                self._start_epoch(epoch)
+                yield epoch
             for event, times in self.phase.events.items():
                 self.events[event] = self.events.get(event, 0) + times
 
     def _make_splits(self, kind: PhaseKind) -> Splits:
-        splits = make_splits(kind, self.method.views, self.model, self.problem, self.workspace)
+        splits = self._lent
+        if splits is None:
+            splits = make_splits(kind, self.method.views, self.model, self.problem, self.workspace)
         for entry in splits.extracted:
             # Extraction for measuring belongs to evaluation, as live evaluation does.
-            self._extracted(entry, len(self.problem.train_labels))
+            paid = entry.fresh and self._lent is None
+            self._extracted(replace(entry, fresh=paid), len(self.problem.train_labels))
         return splits
 
     def _extracted(self, entry: CachedFeatures, images: int) -> None:
@@ -380,26 +408,35 @@ class Trial:
             facts["their weights"] = weight_sums(self.model.networks)
         check_alike(self.team, facts)
 
-    def _epoch(self, epoch: int) -> Entry:
-        phase, problem, clocks = self.phase, self.problem, self.clocks
-        before = clocks.read("train"), clocks.read("evaluation")
-        phase.start_epoch(epoch)
-        with clocks("train"):
+    def _start_epoch(self, epoch: int) -> None:
+        self._before = self.clocks.read("train"), self.clocks.read("evaluation")
+        self.phase.start_epoch(epoch)
+        with self.clocks("train"):
             for network in self.model.networks:
                 network.train()
-            self.method.epoch(phase)
+
+    def finish_epoch(self, look: Callable[[], tuple[Predictions, Predictions]] | None = None) -> Entry:
+        """Measure what the epoch that was trained has given, and return it.
+
+        Parameters
+        ----------
+        look : callable, optional
+            Returns what the method says of the validation and test splits. Default: passes them.
+
+        Raises
+        ------
+        TrialError
+            If a loss or a prediction is not finite.
+        """
+        phase, problem, clocks, before = self.phase, self.problem, self.clocks, self._before
+        epoch = phase.epoch
+        with clocks("train"):
             loss = phase.end_epoch()
             changes = self._predictions.end_epoch()
         with clocks("evaluation"), self.ledger.bucket("evaluation"):
             for network in self.model.networks:
                 network.eval()
-            held_out, tested = (
-                predictions_of(self.method, inputs, labels, problem.classes)
-                for inputs, labels in (
-                    (self.splits.validation, problem.validation_labels),
-                    (self.splits.test, problem.test_labels),
-                )
-            )
+            held_out, tested = (look or self._look)()
             entry: Entry = {
                 "phase": phase.kind,
                 "epoch": epoch,
@@ -428,6 +465,18 @@ class Trial:
             with clocks("models"):
                 self._models.look(self.method, self.splits.validation, self.history, phase.index, self.ledger)
         return entry
+
+    def _look(self) -> tuple[Predictions, Predictions]:
+        """Return what the method says of the validation and test splits, from one pass of each."""
+        problem, classes = self.problem, self.problem.classes
+        return (
+            predictions_of(self.method, self.splits.validation, problem.validation_labels, classes),
+            predictions_of(self.method, self.splits.test, problem.test_labels, classes),
+        )
+
+    def keep_predictions(self, now: torch.Tensor) -> None:
+        """Let others write the training predictions of the epochs to come, int16 ``[N]``."""
+        self._predictions.keep_in(now)
 
     def state(self) -> dict[str, Any]:
         """Return all that a new object needs to continue after the last finished epoch.
@@ -475,7 +524,8 @@ class Trial:
     def _here(self) -> dict[str, Any]:
         """Return what of this process a trial that is continued in another may differ in."""
         gpu = describe_environment().get("gpu") if self.workspace.device.type == "cuda" else None
-        return {"threads": self.workspace.setting.threads} | ({"gpu": gpu} if gpu else {})
+        here = {"threads": self.workspace.setting.threads} | ({"gpu": gpu} if gpu else {})
+        return here | ({"batched": self.batched} if self.batched else {})
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         device = self.workspace.device
@@ -571,6 +621,7 @@ class Trial:
                 **({} if self.team.alone else {"processes": self.team.size}),
                 **({} if setting.gpus is None else {"gpus": setting.gpus}),
                 "shared_device": setting.jobs > 1,
+                **({"batched": self.batched} if self.batched else {}),
                 "continued": self._continued,
                 "discarded_checkpoint": self.discarded,
             },

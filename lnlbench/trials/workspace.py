@@ -85,6 +85,8 @@ class RunSettings:
         Whether trials use only algorithms that give the same bits every time.
     processes : int
         That share a trial, where it passes images through a backbone; see :mod:`lnlbench.launching`.
+    batched : bool
+        Whether trials that see the same batches are trained together, see :mod:`lnlbench.trials.batched`.
     gpus : float or None
         GPUs that Ray has given to this process, a fraction of one for instance; None without any.
     """
@@ -104,6 +106,7 @@ class RunSettings:
     models: Path | None = None
     deterministic: bool = False
     processes: int = 1
+    batched: bool = False
     gpus: float | None = None
 
 

@@ -51,3 +51,11 @@ class CEEntropy(Method):
         cross_entropy = functional.cross_entropy(logits, batch.labels)
         loss: torch.Tensor = cross_entropy - self.params.lam * negative_entropy(logits)
         return loss
+
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``."""
+        log_p = functional.log_softmax(logits, dim=2)
+        entropy = -(log_p.exp() * log_p).sum(2)
+        cross_entropy = -heads.log_probabilities(logits, batch.labels)
+        return (cross_entropy + heads.param("lam") * entropy).mean(1)

@@ -66,5 +66,13 @@ class NCERCE(Method):
         loss: torch.Tensor = (self.params.alpha * normalised + self.params.beta * reverse).mean()
         return loss
 
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``."""
+        log_p_y = heads.log_probabilities(logits, batch.labels)
+        normalised = log_p_y / functional.log_softmax(logits, dim=2).sum(2)
+        reverse = LOG_ZERO * torch.expm1(log_p_y)
+        return (heads.param("alpha") * normalised + heads.param("beta") * reverse).mean(1)
+
 
 LOG_ZERO = math.log(1e-4)  # A: what reverse cross-entropy takes log 0 for (their code)

@@ -69,3 +69,10 @@ class SCE(Method):
         reverse = self.params.log_zero * torch.expm1(log_p)
         loss: torch.Tensor = (self.params.beta * reverse - self.params.alpha * log_p).mean()
         return loss
+
+    @staticmethod
+    def head_losses(heads: Method.Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the same of several heads, ``[K]``."""
+        log_p = heads.log_probabilities(logits, batch.labels)
+        reverse = heads.param("log_zero") * torch.expm1(log_p)
+        return (heads.param("beta") * reverse - heads.param("alpha") * log_p).mean(1)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from lnlbench.api import Batch, Method, Phase, Preset, Skip, Task, Views, functional
+from lnlbench.api import Batch, Heads, Method, Phase, Preset, Skip, Task, Views, functional
 from lnlbench.cli import main
 from lnlbench.conformance import Finding, Outcome, Report, check_method
 from lnlbench.conformance.declaration import DECLARATION_RULES, Declaration
@@ -93,7 +93,7 @@ def test_a_sound_method_passes_and_what_it_declines_is_not_tried(workspace: Work
         | {("lp", check) for check in trained}
     )
     declined = {(mode, "runs") for mode in ("fft", "lp-fft", "partial", "lora", "lp-lora")}
-    assert by_outcome[Outcome.NOT_APPLICABLE] == {("class", "presets"), *declined}
+    assert by_outcome[Outcome.NOT_APPLICABLE] == {("class", "presets"), ("lp", "together"), *declined}
 
 
 def test_a_rehearsal_is_a_trial(workspace: Workspace) -> None:
@@ -149,6 +149,25 @@ class LayersOfItsOwn(Plain):
 
 def test_what_torch_draws_before_training_is_the_same_every_time(workspace: Workspace) -> None:
     assert "deterministic" not in judge_training(LayersOfItsOwn, workspace)
+
+
+class Together(Plain):
+    @staticmethod
+    def head_losses(heads: Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return -heads.log_probabilities(logits, batch.labels).mean(1)
+
+
+class OtherwiseTogether(Plain):
+    @staticmethod
+    def head_losses(heads: Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return -0.5 * heads.log_probabilities(logits, batch.labels).mean(1)
+
+
+def test_heads_that_learn_otherwise_together_than_alone(workspace: Workspace) -> None:
+    assert judge_training(Together, workspace) == {}
+    broken = judge_training(OtherwiseTogether, workspace)
+    assert broken.keys() == {"together"}
+    assert broken["together"].startswith("the loss of epoch 1 is ")
 
 
 class ForgetsItsSteps(Plain):

@@ -266,6 +266,9 @@ GUIDES: dict[str, Needs] = {
         before=(grid_file, cifar),
         data=True,
         cuts={
+            "lnlbench run --grid quickstart --where tuning=lp --batched --out runs/batched": (
+                f"{CUT} {EASY} --where method=ce,gce"
+            ),
             "lnlbench run --grid quickstart --set dataset=cifar10 --set train_per_class=1000 "
             "--set image_size=96 --out runs/cifar": f"{CIFAR} {EASY} --where method=unicon",
             "lnlbench run --grid quickstart --set method=elr --set methods.elr.lam=7 "
@@ -294,7 +297,17 @@ GUIDES: dict[str, Needs] = {
             "lnlbench run --grid quickstart --retry stale": f"{PROBE} --where method=ce",
         },
     ),
-    "docs/performance.md": Needs(),
+    "docs/performance.md": Needs(
+        before=(cifar,),
+        data=True,
+        cuts={
+            "lnlbench tune --grid cifar10_cpu --where noise=symmetric-0.6 --tuning lp --executor inline "
+            f"--cpus-per-trial 1 --out runs/{out}": (
+                f"{FEW_CIFAR} --set lp.epochs=1 --search random --samples 3"
+            )
+            for out in ("together", "separate --no-batched")
+        },
+    ),
     "docs/python.md": Needs(
         cuts={
             "lnlbench run --grid quickstart --where tuning=lp --where method=ce --set lp.epochs=2 "

@@ -177,7 +177,7 @@ def test_the_method_of_the_readme_works_as_printed(tmp_path: Path) -> None:
     assert torch.allclose(method.loss(Batch(torch.arange(2), labels, logits)), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("code", examples("docs/methods-api.md"), ids=["loss", "selection"])
+@pytest.mark.parametrize("code", examples("docs/methods-api.md"), ids=["loss", "selection", "together"])
 def test_the_methods_of_the_docs_load(code: str, tmp_path: Path) -> None:
     assert load_method(code, tmp_path).__doc__
 

@@ -46,6 +46,7 @@ ROOMS = (
     "deploy",
     "trials",
     "launching",
+    "trials.batched",
     "audit",
     "running",
     "running.listeners",
