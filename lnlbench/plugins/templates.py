@@ -47,6 +47,7 @@ class {class_name}(Method):
     # presets = {{"asymmetric": Preset({{"smoothing": 0.0}}, source="paper, table 1", noise_aware=True)}}
     # predicting_networks = 2  # how many backbones predict() passes an input through
     # unsaved = ("cache",)  # attributes that checkpoints leave out
+    # distributed = True  # several processes may share a trial, see docs/methods-api.md
     #
     # @classmethod
     # def supports(cls, spec: TrialSpec) -> Skip | None:
@@ -74,6 +75,13 @@ class {class_name}(Method):
     #
     # def predict(self, inputs: torch.Tensor) -> torch.Tensor:
     #     return self.network(inputs)
+    #
+    # @staticmethod
+    # def head_losses(heads: Heads, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    #     smoothing = heads.param("smoothing")  # loss() for K trials at once: probing is trained together
+    #     log_p = heads.log_probabilities(logits, batch.labels)
+    #     spread = functional.log_softmax(logits, dim=2).mean(2)
+    #     return -((1.0 - smoothing) * log_p + smoothing * spread).mean(1)
     #
     # def state_dict(self): every attribute is saved as it is; see docs/methods-api.md
 '''

@@ -97,8 +97,9 @@ def test_the_template_shows_every_hook_that_there_is() -> None:
     text = render("method", "my_method")["lnlbench_my_method.py"]
     shown = set(re.findall(r"^    (?:# )?(?:def |class )?(\w+)\b(?:\(.*:| *=|:)", text, re.MULTILINE))
     hooks = {name for name in vars(Method) if not name.startswith("_")}
-    # Resolving parameters is not for overriding; the other half of state_dict goes without saying.
-    assert hooks - {"resolve", "create", "load_state_dict"} <= shown
+    # Resolving parameters is not for overriding, and Heads is a type; the other half of state_dict goes
+    # without saying.
+    assert hooks - {"resolve", "create", "load_state_dict", "Heads"} <= shown
     assert shown <= hooks | {"name"}
 
 
