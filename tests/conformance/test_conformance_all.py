@@ -38,8 +38,6 @@ def test_the_suite_is_installed() -> None:
     assert set(COVERS) <= set(OURS)
 
 
-# Of methods with two networks and views, all modes take minutes.
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", OURS)
 def test_conforms(name: str, workspace: Workspace) -> None:
     report = check_method(name, workspace=workspace)
