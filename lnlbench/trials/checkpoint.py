@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from lnlbench.basics.files import Damaged, write_atomically
-from lnlbench.errors import PluginError, StoreError
+from lnlbench.errors import PluginError, StoreError, TrialError
+from lnlbench.processes.team import Team
 
 FORMAT = 3
 SUFFIX = ".ckpt"
@@ -243,3 +244,35 @@ def _data(value: Any, where: str) -> Any:
         f"A checkpoint cannot hold {where}, a {type(value).__name__}.",
         "state_dict() returns tensors, arrays, numbers, texts, None, and dicts, lists and tuples of them.",
     )
+
+
+def agreed(
+    team: Team, identity: Mapping[str, Any], saved: dict[str, Any] | None, discarded: str | None
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Return a checkpoint, and why there is none, if all processes of a trial have read the same.
+
+    Parameters
+    ----------
+    team : Team
+        Those that share the trial; each of them calls this.
+    identity : mapping
+        What the checkpoint must agree with, see :attr:`lnlbench.trials.trial.Trial.identity`.
+    saved, discarded
+        As :meth:`Checkpoints.load` returned them to this process.
+
+    Raises
+    ------
+    TrialError
+        If they do not have the same code, data and weights.
+    """
+    here = None if saved is None else (saved["phase"], saved["epoch"])
+    every = team.heard((json.loads(json.dumps(identity)), here))
+    for other, _ in every:
+        if differing := _differences(every[0][0], other):
+            raise TrialError(
+                f"The processes of the trial have not the same {' and '.join(differing)}.",
+                "Every node needs the same code, data and weights.",
+            )
+    if any(found != here for _, found in every):
+        return None, discarded or "not every process of the trial can read it"
+    return saved, discarded

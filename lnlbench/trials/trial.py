@@ -48,7 +48,7 @@ from lnlbench.basics.facts import (
 from lnlbench.basics.process_settings import is_deterministic, tf32_flags
 from lnlbench.basics.seeding import derive_seed
 from lnlbench.deploy.keeping import ModelKeeper
-from lnlbench.errors import TrialError, UsageError
+from lnlbench.errors import UsageError
 from lnlbench.inputs.feature_cache import CachedFeatures
 from lnlbench.inputs.network_inputs import Inputs
 from lnlbench.models.kinds.backward_cost import count_backward_units
@@ -60,7 +60,7 @@ from lnlbench.records.record import Record, Status
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.accuracy import at_epochs, measure, predictions_of, summarise
 from lnlbench.trials.adaptation import IMAGES
-from lnlbench.trials.checkpoint import Checkpoints
+from lnlbench.trials.checkpoint import Checkpoints, agreed
 from lnlbench.trials.embedding import choose_sample, embed
 from lnlbench.trials.judging import judge
 from lnlbench.trials.mode_shift import measure_shift
@@ -105,7 +105,7 @@ def run_trial(
     trial = Trial(spec, workspace)
     saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity, workspace.device)
     if not team.alone:
-        saved, trial.discarded = trial.agree(saved, trial.discarded)
+        saved, trial.discarded = agreed(team, trial.identity, saved, trial.discarded)
 
     def tell(entry: Mapping[str, Any]) -> None:
         stop: StopTrial | None = None
@@ -374,28 +374,6 @@ class Trial:
         """Add up the gradients of the processes that share the trial."""
         built = (network.backbone for network in self.model.networks)
         add_up_gradients(self.team, optimizers, [backbone for backbone in built if backbone is not None])
-
-    def agree(
-        self, saved: dict[str, Any] | None, discarded: str | None
-    ) -> tuple[dict[str, Any] | None, str | None]:
-        """Return a checkpoint, and why there is none, if all processes of the trial have read the same.
-
-        Raises
-        ------
-        TrialError
-            If they do not have the same code, data and weights.
-        """
-        here = None if saved is None else (saved["phase"], saved["epoch"])
-        every = self.team.heard((self.identity, here))
-        for identity, _ in every:
-            if other := [name for name in identity if identity[name] != every[0][0][name]]:
-                raise TrialError(
-                    f"The processes of the trial have not the same {' and '.join(other)}.",
-                    "Every node needs the same code, data and weights.",
-                )
-        if any(found != here for _, found in every):
-            return None, discarded or "not every process of the trial can read it"
-        return saved, discarded
 
     def _check_alike(self, entry: Entry) -> None:
         """Raise if the processes of the trial have not the same after an epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,6 @@ def test_ctrl_c_saves_all_and_the_same_command_continues(plugin: Tiny, executor:
     process = plugin.start(*own, executor=executor)
     try:
         wait_for(lambda: Path("begun").exists(), process)
-        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=300)
     finally:

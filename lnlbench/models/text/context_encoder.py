@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
 
-class ContextEncoder(nn.Module):
+class ContextEncoder(nn.Module, ABC):
     """Embeds n texts, each of which begins with the same context: m vectors in the place of its first words.
 
     It is frozen, and gradients pass through it to the context.
@@ -19,6 +21,6 @@ class ContextEncoder(nn.Module):
 
     width: int
 
+    @abstractmethod
     def forward(self, contexts: torch.Tensor) -> torch.Tensor:
         """Return the texts behind S contexts ``[S, m, w]``: embeddings ``[S, n, p]`` of any length."""
-        raise NotImplementedError
