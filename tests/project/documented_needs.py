@@ -306,6 +306,10 @@ GUIDES: dict[str, Needs] = {
                 f"{FEW_CIFAR} --set lp.epochs=1 --search random --samples 3"
             )
             for out in ("together", "separate --no-batched")
+        }
+        | {
+            "lnlbench audit cifar10 --set train_per_class=1000 --set noise=human-aggre "
+            "--set image_size=64": FEW_CIFAR,
         },
     ),
     "docs/python.md": Needs(
