@@ -7,6 +7,12 @@ from collections.abc import Iterator
 
 import given_plugins
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: what fails here failed for whoever changed something, and nobody else.
+# New ones are looked for with --hypothesis-profile default.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 # Test processes side by side (pytest -n) take one core each: threads of several that wait for each
 # other actively are slower than one process alone. Set before torch is imported, and inherited.

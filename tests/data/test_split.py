@@ -46,7 +46,8 @@ def test_split_is_a_partition_of_the_exact_size(sizes, percent, seed):
     assert (np.diff(train) > 0).all()
     assert (np.diff(validation) > 0).all()
     shares = np.bincount(labels[validation], minlength=len(sizes)) - np.array(sizes) * expected / len(labels)
-    assert (np.abs(shares) < 1).all()
+    # A class that keeps its only sample has another one give one more.
+    assert (np.abs(shares) < 1 + sizes.count(1)).all()
 
 
 def test_split_depends_on_data_set_and_seed_only():
