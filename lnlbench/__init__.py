@@ -258,7 +258,7 @@ def load(out: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     lnlbench.errors.StoreError
         If the folder holds no records, or records of another format version.
     """
-    from lnlbench.records.folders import load_frames
+    from lnlbench.records.reading.folders import load_frames
 
     return load_frames([out] if isinstance(out, (str, Path)) else out)
 

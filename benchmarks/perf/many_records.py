@@ -16,8 +16,8 @@ from lnlbench.cli.status import describe
 from lnlbench.cli.table import make_table
 from lnlbench.grids.plan import Plan
 from lnlbench.records.beside import details
-from lnlbench.records.folders import joined, read_results
 from lnlbench.records.index import SETTLED_NS
+from lnlbench.records.reading.folders import joined, read_results
 from lnlbench.records.record import Record, Status
 from lnlbench.records.store import Store
 from lnlbench.spec import TrialSpec

@@ -20,7 +20,7 @@ from lnlbench.console.options import (
 from lnlbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from lnlbench.records.folders import Results
+    from lnlbench.records.reading.folders import Results
 
 
 @click.command("export")

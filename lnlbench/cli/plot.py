@@ -76,7 +76,7 @@ def command(
     plan = results.plans.get(name, {})
     if not plan.get("figure"):
         raise UsageError(
-            f"The grid '{name}' in '{results.stores[0].root}' has no figure."
+            f"The grid '{name}' in '{results.folders[0].root}' has no figure."
             if name
             else "Without a plan, no figure.",
             "Write a section [figure] into the grid and run it again, which keeps what is done; "

@@ -83,7 +83,7 @@ def command(
 def _report(result: RunResult) -> int:
     """Print the table and the next command; say by the exit code whether all is done."""
     from lnlbench.cli.table import make_table
-    from lnlbench.records.folders import joined
+    from lnlbench.records.reading.folders import joined
 
     out = result.out
     results = joined([result.store])

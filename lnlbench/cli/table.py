@@ -23,7 +23,7 @@ from lnlbench.console.options import (
 from lnlbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from lnlbench.records.folders import Results
+    from lnlbench.records.reading.folders import Results
 
 
 @click.command("table")

@@ -145,15 +145,15 @@ def _check_results(
     """Check published results, and say what was found and whether all of it agrees."""
     import json
 
-    from lnlbench.publishing.bundle import read_bundle
-    from lnlbench.publishing.checking import Check, check_bundle
+    from lnlbench.publishing.checking import Check, check_published
+    from lnlbench.records.reading.published_folder import read_published
 
-    bundle = read_bundle(folder)
-    findings = check_bundle(bundle)
+    published = read_published(folder)
+    findings = check_published(published)
     if count:
         from lnlbench.publishing.recomputing import candidates, choose, recompute
 
-        chosen, among = choose(bundle, count, draw), len(candidates(bundle))
+        chosen, among = choose(published, count, draw), len(candidates(published))
         if not chosen:
             findings.append(Check("recompute", False, "there is no linear-probing trial that ran on a CPU"))
         for record in chosen:

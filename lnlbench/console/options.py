@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lnlbench.basics.files import Damaged
-    from lnlbench.records.folders import Results
+    from lnlbench.records.reading.folders import Results
 
 # Where `lnlbench run` puts the results of a grid unless --out says otherwise.
 RUNS = Path("runs")
@@ -101,7 +101,7 @@ def resolve_out(out: Path | None, grid: str | None) -> Path:
 
 def read_outs(outs: tuple[Path, ...], grid: str | None) -> Results:
     """Read the folders that ``--out`` and ``--grid`` mean, and name damaged files on standard error."""
-    from lnlbench.records.folders import read_results
+    from lnlbench.records.reading.folders import read_results
 
     results = read_results(outs or (resolve_out(None, grid),))
     warn_damaged(results.damaged)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from lnlbench.publishing.bundle import ORIGIN, PLANS, RECORDS, Bundle, changed_files, origin_of
+from lnlbench.publishing.bundle import changed_files, origin_of
 from lnlbench.publishing.rendering import render_all
 from lnlbench.records.frame import build_frame
+from lnlbench.records.reading.published_folder import ORIGIN, PLANS, RECORDS, PublishedResults
 from lnlbench.records.record import Record, Status
 
 # Numbers in records are exact; this allows for the last digit of a decimal.
@@ -36,30 +37,30 @@ class Check:
     text: str
 
 
-def check_bundle(bundle: Bundle) -> list[Check]:
+def check_published(published: PublishedResults) -> list[Check]:
     """Look at everything that can be checked without running anything."""
-    changed = changed_files(bundle)
+    changed = changed_files(published)
     sums = "sums agree" if not changed else f"not what was written: {', '.join(changed)}"
-    origin = {key: value for key, value in bundle.origin.items() if key != "sha256"}
+    origin = {key: value for key, value in published.origin.items() if key != "sha256"}
     findings = [
         Check("files", not changed, sums),
         Check(
             ORIGIN,
-            origin == origin_of(bundle.records),
+            origin == origin_of(published.records),
             "versions, commits and machines are those of the records"
-            if origin == origin_of(bundle.records)
+            if origin == origin_of(published.records)
             else "versions, commits or machines are not those of the records",
         ),
     ]
-    problems = [problem for record in bundle.records for problem in contradictions(record)]
-    problems += list(_columns_that_differ(bundle))
-    done = sum(record.status is Status.DONE for record in bundle.records)
-    text = f"{len(bundle.records)} records, {done} of them done, agree with themselves and with {PLANS}"
+    problems = [problem for record in published.records for problem in contradictions(record)]
+    problems += list(_columns_that_differ(published))
+    done = sum(record.status is Status.DONE for record in published.records)
+    text = f"{len(published.records)} records, {done} of them done, agree with themselves and with {PLANS}"
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         text = "; ".join(problems[:_SHOWN]) + more
     findings.append(Check(RECORDS, not problems, text))
-    return [*findings, *_render_again(bundle)]
+    return [*findings, *_render_again(published)]
 
 
 def contradictions(record: Record) -> Iterator[str]:
@@ -80,18 +81,18 @@ def contradictions(record: Record) -> Iterator[str]:
             yield f"{record.trial_id}: {name} is {stated}, and {value} among its epochs"
 
 
-def _columns_that_differ(bundle: Bundle) -> Iterator[str]:
+def _columns_that_differ(published: PublishedResults) -> Iterator[str]:
     """Yield trials and columns that are not what the records give; columns of other versions aside."""
-    planned = [trial["trial_id"] for plan in bundle.plans.values() for trial in plan["trials"]]
-    strangers = {record.trial_id for record in bundle.records} - set(planned)
+    planned = [trial["trial_id"] for plan in published.plans().values() for trial in plan["trials"]]
+    strangers = {record.trial_id for record in published.records} - set(planned)
     yield from (f"{trial_id}: in no plan" for trial_id in sorted(strangers))
-    again = build_frame(bundle.plans, bundle.records)
-    if list(again["trial_id"]) != list(bundle.frame["trial_id"]):
+    again = build_frame(published.plans(), published.records)
+    if list(again["trial_id"]) != list(published.frame["trial_id"]):
         yield f"the trials are not those of {PLANS}"
         return
     for column in again:
-        if column in bundle.frame:
-            stored = bundle.frame[column].astype(again[column].dtype)
+        if column in published.frame:
+            stored = published.frame[column].astype(again[column].dtype)
             for trial_id in again["trial_id"][_unequal(stored, again[column])]:
                 yield f"{trial_id}: the column {column} is not what its record says"
 
@@ -101,9 +102,9 @@ def _unequal(first: pd.Series[Any], second: pd.Series[Any]) -> pd.Series[bool]:
     return ~((first == second).fillna(False).astype(bool) | missing)
 
 
-def _render_again(bundle: Bundle) -> Iterator[Check]:
-    for name, content in sorted(render_all(bundle.plans, bundle.records).items()):
-        path = bundle.folder / name
+def _render_again(published: PublishedResults) -> Iterator[Check]:
+    for name, content in sorted(render_all(published.plans(), published.records).items()):
+        path = published.root / name
         if not path.is_file():
             yield Check(name, False, "is missing")
         elif path.read_bytes() == content:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lnlbench.grids.plan import Plan
 from lnlbench.grids.resolve import PlannedTrial
-from lnlbench.publishing.bundle import Bundle
+from lnlbench.records.reading.published_folder import PublishedResults
 from lnlbench.records.record import Record, Status
 from lnlbench.running.job import make_job
 from lnlbench.running.session import run_plan
@@ -45,18 +45,18 @@ class Recomputed:
     text: str
 
 
-def candidates(bundle: Bundle) -> list[Record]:
+def candidates(published: PublishedResults) -> list[Record]:
     """Return the records that can be made again quickly: linear probing on a CPU, in order of their ids."""
     done = [
-        record for record in bundle.records if record.status is Status.DONE and record.spec.tuning == "lp"
+        record for record in published.records if record.status is Status.DONE and record.spec.tuning == "lp"
     ]
     here = [record for record in done if record.execution.get("device") == "cpu"]
     return sorted(here, key=lambda record: record.trial_id)
 
 
-def choose(bundle: Bundle, count: int, seed: int) -> list[Record]:
+def choose(published: PublishedResults, count: int, seed: int) -> list[Record]:
     """Return some of the :func:`candidates`, the same for the same seed."""
-    found = candidates(bundle)
+    found = candidates(published)
     return random.Random(seed).sample(found, min(count, len(found)))
 
 

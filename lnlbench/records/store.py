@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 MARKER, INDEX = "lnlbench.json", ".index"
+PUBLISHED = "origin.json"  # in a folder of published results, see lnlbench.records.reading.published_folder
 
 
 class Store:
@@ -86,6 +87,11 @@ class Store:
                 raise StoreError(f"'{root}' is a file, not an output folder.", "Name a folder with --out.")
             if MARKER in entries:
                 _check_marker(root / MARKER)
+            elif PUBLISHED in entries:
+                raise StoreError(
+                    f"'{root}' holds published results, which no run adds to.",
+                    "Name another folder with --out. table, rank, report, plot and export read both as one.",
+                )
             elif any(not name.endswith(TEMPORARY) for name in entries):
                 raise StoreError(
                     f"'{root}' is not empty and was not made by lnlbench ({MARKER} is missing).",

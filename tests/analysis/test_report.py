@@ -25,8 +25,8 @@ from lnlbench.analysis.report.report_page import make_report
 from lnlbench.analysis.trial_rows import trials_of
 from lnlbench.cli import main
 from lnlbench.errors import ExitCode, NothingSelectedError
-from lnlbench.records.folders import Results, read_results
 from lnlbench.records.frame import build_frame
+from lnlbench.records.reading.folders import Results, read_results
 from lnlbench.records.store import Store
 
 VOID = {"meta", "input", "br"}

@@ -36,6 +36,7 @@ ROOMS = (
     "plugins",
     "records.beside",
     "records",
+    "records.reading",
     "analysis",
     "analysis.tables",
     "analysis.ranking",

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from results_factory import fill, make_failure, make_plan, make_record, make_spec
 
+import lnlbench
 from lnlbench.cli import main
 from lnlbench.errors import ExitCode, StoreError
-from lnlbench.publishing.bundle import ORIGIN, RECORDS, read_bundle
-from lnlbench.publishing.checking import check_bundle, contradictions
+from lnlbench.publishing.checking import check_published, contradictions
 from lnlbench.publishing.recomputing import candidates, choose, compare_records
-from lnlbench.records.folders import read_results
 from lnlbench.records.frame import build_frame
+from lnlbench.records.reading.folders import read_results
+from lnlbench.records.reading.published_folder import ORIGIN, RECORDS, read_published
 from lnlbench.records.record import Record
 from lnlbench.spec import TrialSpec
 
@@ -77,20 +78,36 @@ def published(out: Path, tmp_path: Path) -> Path:
 
 
 def disagreeing(folder: Path) -> dict[str, str]:
-    return {finding.what: finding.text for finding in check_bundle(read_bundle(folder)) if not finding.agrees}
+    return {
+        finding.what: finding.text
+        for finding in check_published(read_published(folder))
+        if not finding.agrees
+    }
+
+
+def test_published_results_grow_by_another_run(tmp_path: Path) -> None:
+    first, second = (make_spec(method, "lp") for method in ("ce", "gce"))
+    fill(tmp_path / "a", [consistent(first, 60.0)], make_plan([first]))
+    fill(tmp_path / "b", [consistent(second, 70.0)], make_plan([second]))
+    folder = tmp_path / "published"
+    assert main(["export", "--out", str(tmp_path / "a"), "--bundle", str(folder)]) == ExitCode.OK
+    both = ["--out", str(tmp_path / "b"), "--out", str(folder)]
+    assert main(["export", *both, "--bundle", str(folder)]) == ExitCode.OK
+    assert list(lnlbench.load(folder)["best"]) == [70.0, 60.0]
+    assert not disagreeing(folder)
 
 
 def test_a_folder_has_all_and_agrees(published: Path, out: Path) -> None:
     assert {path.name for path in published.iterdir()} == FILES
     assert disagreeing(published) == {}
-    bundle, results = read_bundle(published), read_results([out])
-    assert build_frame(bundle.plans, bundle.records).equals(results.frame())
+    bundle, results = read_published(published), read_results([out])
+    assert build_frame(bundle.plans(), bundle.records).equals(results.frame())
     assert bundle.origin["records"] == len(results.entries)
     assert bundle.origin["commits"] == {"c" * 40: 12, "unknown": 3}
 
 
 def test_only_classes_of_epochs_are_left_out(published: Path, out: Path) -> None:
-    stored = {record.trial_id: record for record in read_bundle(published).records}
+    stored = {record.trial_id: record for record in read_published(published).records}
     for record in read_results([out]).read():
         kept = stored[record.trial_id]
         assert dataclasses.replace(kept, history=[]) == dataclasses.replace(record, history=[])
@@ -113,7 +130,7 @@ def test_a_part_can_be_published(out: Path, tmp_path: Path) -> None:
     arguments = ["export", "--out", str(out), "--bundle", str(folder), "--where", "method=ce,gce"]
     assert main(arguments) == ExitCode.OK
     assert disagreeing(folder) == {}
-    assert len(read_bundle(folder).records) == 8
+    assert len(read_published(folder).records) == 8
 
 
 def test_the_grid_is_copied_if_it_is_what_was_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +202,7 @@ def test_a_changed_origin_is_noticed(published: Path) -> None:
 def test_records_that_cannot_be_read_are_named(published: Path) -> None:
     (published / RECORDS).write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="damaged"):
-        read_bundle(published)
+        read_published(published)
 
 
 def test_a_record_agrees_with_its_epochs() -> None:
@@ -237,7 +254,7 @@ def test_records_without_a_plan_are_not_published(tmp_path: Path, capsys: pytest
 
 
 def test_the_draw_is_repeatable_and_of_linear_probing_on_a_cpu(published: Path) -> None:
-    bundle = read_bundle(published)
+    bundle = read_published(published)
     assert len(candidates(bundle)) == 12
     assert choose(bundle, 5, 3) == choose(bundle, 5, 3)
     assert choose(bundle, 5, 3) != choose(bundle, 5, 4)

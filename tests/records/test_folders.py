@@ -10,8 +10,8 @@ from results_factory import fill, make_failure, make_plan, make_record, make_spe
 import lnlbench
 from lnlbench.cli import main
 from lnlbench.errors import ExitCode, UsageError
-from lnlbench.records.folders import read_results
 from lnlbench.records.frame import DamagedRecordWarning, load_frame
+from lnlbench.records.reading.folders import read_results
 
 CE, GCE = make_spec("ce", "lp"), make_spec("gce", "lp")
 
@@ -84,3 +84,36 @@ def test_verbs_take_several_folders(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert main(["rank", *both]) == ExitCode.OK
     assert "LP GCE" in capsys.readouterr().out
+
+
+def test_a_published_folder_is_read_as_the_run_it_is_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, published = mini(tmp_path / "out").root, tmp_path / "published"
+    assert main(["export", "--out", str(out), "--bundle", str(published)]) == ExitCode.OK
+    assert lnlbench.load(published).equals(lnlbench.load(out))
+    assert [record.metrics for record in read_results([published]).read()] == [
+        record.metrics for record in read_results([out]).read()
+    ]
+    for verb in (["table"], ["table", "--metric", "last"], ["rank"], ["export"], ["report"]):
+        capsys.readouterr()
+        texts = []
+        for folder in (out, published):
+            target = [] if verb[0] != "report" else ["--output", str(tmp_path / "report.html")]
+            code = main([*verb, "--out", str(folder), *target])
+            shown = (tmp_path / "report.html").read_bytes() if target else capsys.readouterr().out
+            texts.append((code, shown))
+        assert texts[0] == texts[1], verb
+
+
+def test_no_run_writes_into_published_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published = tmp_path / "published"
+    mini(tmp_path / "out")
+    assert main(["export", "--out", str(tmp_path / "out"), "--bundle", str(published)]) == ExitCode.OK
+    before = {path.name: path.read_bytes() for path in published.iterdir()}
+    assert main(["run", "--grid", "quickstart", "--out", str(published)]) == ExitCode.USAGE
+    assert "holds published results" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in published.iterdir()} == before
+    (published / "plans.json").unlink()
+    assert main(["table", "--out", str(published)]) == ExitCode.USAGE
+    assert "plans.json cannot be read" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Results out of one or several output folders, as if they lay in one."""
+"""Results out of one or several folders, of runs or published, as if they lay in one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -14,9 +14,21 @@ from lnlbench.basics.files import Damaged
 from lnlbench.errors import UsageError, suggest
 from lnlbench.records.entry import Entry
 from lnlbench.records.frame import DamagedRecordWarning, build_frame
+from lnlbench.records.reading.published_folder import is_published, read_published
 from lnlbench.records.record import Record, Status
 from lnlbench.records.staleness import Present, installed, specs_of
 from lnlbench.records.store import Store
+
+
+class Folder(Protocol):
+    """What is asked of a folder of results: of :class:`~lnlbench.records.store.Store`, or published ones."""
+
+    @property
+    def root(self) -> Path: ...
+    def plans(self) -> dict[str, dict[str, Any]]: ...
+    def look(self) -> tuple[list[Entry], list[Damaged]]: ...
+    def read(self, trial_ids: Iterable[str]) -> list[Record]: ...
+    def damaged_plans(self) -> list[Damaged]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,7 @@ class Results:
 
     Attributes
     ----------
-    stores : tuple of Store
+    folders : tuple of Folder
     plans : dict
         By grid. Plans of one grid in several folders are joined: the trials of all, the layout of
         the first.
@@ -37,10 +49,10 @@ class Results:
         Files that cannot be read.
     """
 
-    stores: tuple[Store, ...]
+    folders: tuple[Folder, ...]
     plans: dict[str, dict[str, Any]]
     entries: list[Entry]
-    origins: dict[str, Store]
+    origins: dict[str, Folder]
     damaged: list[Damaged]
 
     def frame(self, present: Present | None = None) -> pd.DataFrame:
@@ -63,12 +75,12 @@ class Results:
         UsageError
             For a grid that is not there, or if one folder holds several and none is asked for.
         """
-        where = ", ".join(f"'{store.root}'" for store in self.stores)
+        where = ", ".join(f"'{folder.root}'" for folder in self.folders)
         if grid is not None:
             if grid not in self.plans:
                 raise UsageError(f"There is no grid '{grid}' in {where}.", suggest(grid, self.plans))
             return [grid]
-        if len(self.plans) > 1 and len(self.stores) == 1:
+        if len(self.plans) > 1 and len(self.folders) == 1:
             raise UsageError(
                 f"{where} holds several grids: {', '.join(sorted(self.plans))}.", "Choose one with --grid."
             )
@@ -85,38 +97,43 @@ class Results:
 
 
 def read_results(folders: Iterable[str | Path]) -> Results:
-    """Read output folders.
+    """Read folders of results.
 
     Parameters
     ----------
     folders : iterable of str or Path
-        As ``lnlbench run`` wrote them.
+        As ``lnlbench run`` or ``lnlbench export --bundle`` wrote them.
 
     Raises
     ------
     StoreError
-        If one is not an output folder, or of another format version.
+        If one is no folder of results, or of another format version.
     """
-    return joined([Store.open(folder) for folder in dict.fromkeys(map(Path, folders))])
+    return joined(
+        [
+            read_published(folder) if is_published(folder) else Store.open(folder)
+            for folder in dict.fromkeys(map(Path, folders))
+        ]
+    )
 
 
-def joined(stores: Sequence[Store]) -> Results:
-    """Return what output folders hold, as one."""
+def joined(folders: Sequence[Folder]) -> Results:
+    """Return what folders hold, as one."""
     plans: dict[str, dict[str, Any]] = {}
     entries: dict[str, Entry] = {}
-    origins: dict[str, Store] = {}
+    origins: dict[str, Folder] = {}
     damaged: list[Damaged] = []
-    for store in stores:
-        for grid, plan in store.plans().items():
+    for folder in folders:
+        for grid, plan in folder.plans().items():
             plans[grid] = _with_trials_of(plans[grid], plan) if grid in plans else plan
-        found, broken = store.look()
-        damaged += broken + store.damaged_plans()
+        found, broken = folder.look()
+        damaged += broken + folder.damaged_plans()
         for entry in found:
             other = entries.get(entry.trial_id)
             if other is None or _worth(entry) > _worth(other):
-                entries[entry.trial_id], origins[entry.trial_id] = entry, store
+                entries[entry.trial_id], origins[entry.trial_id] = entry, folder
     ordered = sorted(entries.values(), key=lambda entry: entry.trial_id)
-    return Results(tuple(stores), plans, ordered, origins, damaged)
+    return Results(tuple(folders), plans, ordered, origins, damaged)
 
 
 def load_frames(folders: Iterable[str | Path]) -> pd.DataFrame:
