@@ -259,6 +259,8 @@ GUIDES: dict[str, Needs] = {
         before=(pets_folder, cifar),
         data=True,
         cuts={
+            "lnlbench audit cifar10 --set train_per_class=100 --set noise=symmetric-0.2 "
+            "--set image_size=64": FEW_CIFAR,
             "lnlbench run --grid quickstart --set dataset=csv:audits/pets/cleaned.csv --data pets "
             "--set noise=real --set image_size=64 --out runs/pets": (
                 "--set lp.epochs=1 --set image_size=32 --where tuning=lp --where method=ce,gce"
