@@ -16,6 +16,7 @@ import click
 SECTIONS = {
     "fft": ("fft", "a fine-tuning epoch beside a loop written by hand"),
     "lp": ("lp", "a linear-probing epoch beside a bare loop"),
+    "mapped": ("mapped_features", "the same on 2.4 million samples in a file, and its memory"),
     "batched": ("batched_search", "a search whose configurations are trained together beside one by one"),
     "ray": ("ray_cost", "a trial under Ray beside one in-process"),
     "cli": ("command_line", "lnlbench --help"),

@@ -82,9 +82,9 @@ class Line:
     medians : mapping of str to float
         What was measured, by name, in seconds.
     samples : tuple of float
-        The result of every round: ratios, or seconds.
+        The result of every round.
     unit : str
-        ``"×"`` for ratios, ``"s"`` for seconds.
+        ``"×"`` for ratios, ``"s"`` for seconds, ``"GB"`` for memory.
     aim : float or None
         The result should not be above it; None where nothing was promised.
     """
@@ -142,7 +142,7 @@ class Line:
         indent = " " * 9
         return "\n".join(
             (
-                f"{self.section:<8} {self.what}: {measured}",
+                f"{self.section:<8} {self.what}" + (f": {measured}" if measured else ""),
                 f"{indent}{self.result:.3g} {self.unit}{spread}; {self.verdict()}",
                 f"{indent}on {self.setting}; {machine}",
             )

@@ -23,6 +23,7 @@ RATIO = "×"
 LINES = {
     "fft": [(RATIO, 1.05), (RATIO, None), (RATIO, None), (RATIO, 1.05)],
     "lp": [(RATIO, 1.15)],
+    "mapped": [(RATIO, 1.15), ("GB", 3.0), (RATIO, 1.15)],
     "batched": [(RATIO, 1 / 5)],
     "ray": [("s", 0.3)],
     "cli": [("s", 0.3)],

@@ -1,0 +1,136 @@
+"""Linear probing on features in a large file: an epoch of CE beside a bare loop, and its memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from lnlbench.basics.allocator import keep_freed_memory
+from lnlbench.data.mapped import map_array
+from lnlbench.inputs.network_inputs import FeatureInputs
+from lnlbench.models.calibration import Execution
+from lnlbench.spec import PhaseSpec
+
+from .core_epoch import CPU, CoreEpochs
+from .measure import Line
+from .plain_loop import LR, MOMENTUM, WEIGHT_DECAY, LinearProbing
+
+TIME_AIM, MEMORY_AIM, LINEAR_AIM = 1.15, 3.0, 1.15  # a ratio, GB, a ratio
+_PIECE = 50_000  # rows that are written at once
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSizes:
+    """Sizes of the problem."""
+
+    samples: int
+    dim: int
+    classes: int
+    batch_size: int
+
+
+Measure = Callable[[Path, MappedSizes, torch.Tensor], float]
+
+# WebVision has 2.4 million images; features of a ViT-B/16, 7.4 GB in single precision.
+FULL = MappedSizes(samples=2_400_000, dim=768, classes=1000, batch_size=128)
+QUICK = MappedSizes(samples=1000, dim=16, classes=10, batch_size=128)
+
+
+def run(threads: int, quick: bool) -> Iterator[Line]:
+    """Measure each in a process of its own; yield three lines: time, memory, and time of a quarter."""
+    sizes = QUICK if quick else FULL
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "features.npy"
+        _write(path, sizes)
+        few = sizes.samples // 4
+        bare = _apart(_bare_loop, path, sizes, sizes.samples, threads)
+        core = _apart(_core, path, sizes, sizes.samples, threads)
+        quarter = _apart(_core, path, sizes, few, threads)
+    where = (
+        f"random features in a file, N = {sizes.samples:,}, d = {sizes.dim}, C = {sizes.classes:,}, "
+        f"batch {sizes.batch_size}"
+    )
+    yield Line(
+        "mapped",
+        "CE epoch on features in a file, core / bare loop over the mapped file",
+        where,
+        {"core": core[0], "bare loop": bare[0]},
+        (core[0] / bare[0],),
+        aim=TIME_AIM,
+    )
+    yield Line(
+        "mapped",
+        f"peak memory of the core's process (bare loop: {bare[1]:.1f} GB)",
+        where,
+        {},
+        (core[1],),
+        unit="GB",
+        aim=MEMORY_AIM,
+    )
+    yield Line(
+        "mapped",
+        f"time per sample at N / at {few:,}",
+        where,
+        {"N": core[0], f"{few:,}": quarter[0]},
+        (core[0] / sizes.samples * few / quarter[0],),
+        aim=LINEAR_AIM,
+    )
+
+
+def _write(path: Path, sizes: MappedSizes) -> None:
+    draw = np.random.default_rng(0)
+    shape = sizes.samples, sizes.dim
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, sizes.samples, _PIECE):
+        part = array[start : start + _PIECE]
+        part[:] = draw.standard_normal(part.shape, dtype=np.float32)
+    array.flush()
+
+
+def _apart(
+    measure: Measure, path: Path, sizes: MappedSizes, samples: int, threads: int
+) -> tuple[float, float]:
+    """Return seconds of an epoch and the peak of memory in GB, of a process that does nothing else."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measured, (measure, path, sizes, samples, threads))
+
+
+def _measured(
+    measure: Measure, path: Path, sizes: MappedSizes, samples: int, threads: int
+) -> tuple[float, float]:
+    torch.set_num_threads(threads)
+    keep_freed_memory()  # as every trial on a CPU does
+    labels = torch.randint(sizes.classes, (samples,), generator=torch.Generator().manual_seed(0))
+    took = measure(path, sizes, labels)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return took, peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _core(path: Path, sizes: MappedSizes, labels: torch.Tensor) -> float:
+    spec = PhaseSpec(
+        "lp", epochs=1, batch_size=sizes.batch_size, lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+    )
+    features = torch.from_numpy(map_array(path))
+    return CoreEpochs(
+        spec,
+        FeatureInputs(features, (), (), torch.arange(len(labels)), CPU),
+        labels,
+        classes=sizes.classes,
+        feature_dim=sizes.dim,
+        make_backbone=nn.Identity,
+        execution=Execution(),
+    ).epoch()
+
+
+def _bare_loop(path: Path, sizes: MappedSizes, labels: torch.Tensor) -> float:
+    features = torch.from_numpy(np.load(path, mmap_mode="c"))
+    return LinearProbing(features, labels, sizes.classes, sizes.batch_size).epoch()
