@@ -89,12 +89,14 @@ def draft_cell(trials: Sequence[TrialRow], metrics: tuple[str, ...]) -> Draft:
         note = "trials with different settings meet here; separate them with --where or another axis"
         return Draft(metrics, notes=[note], complete=False)
     done = [trial for trial in trials if trial["status"] == Status.DONE]
-    measured = [trial for trial in done if all(trial[metric] is not None for metric in metrics)]
+    measured, unmeasured = [], []
+    for trial in done:
+        (unmeasured if any(trial[metric] is None for metric in metrics) else measured).append(trial)
     used = newest(measured)
     draft = Draft(metrics, used=used)
     reasons = Counter(_reason(trial) for trial in trials if trial["status"] != Status.DONE)
     reasons["made by older code or from other data than the rest, left out"] = len(measured) - len(used)
-    reasons.update(_without(trial, metrics) for trial in done if trial not in measured)
+    reasons.update(_without(trial, metrics) for trial in unmeasured)
     for reason, count in reasons.items():
         if count:
             share = "" if count == len(trials) else f"{count} of {len(trials)} seeds "
