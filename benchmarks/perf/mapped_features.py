@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +18,7 @@ from lnlbench.models.calibration import Execution
 from lnlbench.spec import PhaseSpec
 
 from .core_epoch import CPU, CoreEpochs
-from .measure import Line
+from .measure import Line, apart, memory_of_this
 from .plain_loop import LR, MOMENTUM, WEIGHT_DECAY, LinearProbing
 
 TIME_AIM, MEMORY_AIM, LINEAR_AIM = 1.15, 3.0, 1.15  # a ratio, GB, a ratio
@@ -52,9 +49,9 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
         path = Path(folder) / "features.npy"
         _write(path, sizes)
         few = sizes.samples // 4
-        bare = _apart(_bare_loop, path, sizes, sizes.samples, threads)
-        core = _apart(_core, path, sizes, sizes.samples, threads)
-        quarter = _apart(_core, path, sizes, few, threads)
+        bare = apart(_measured, _bare_loop, path, sizes, sizes.samples, threads)
+        core = apart(_measured, _core, path, sizes, sizes.samples, threads)
+        quarter = apart(_measured, _core, path, sizes, few, threads)
     where = (
         f"random features in a file, N = {sizes.samples:,}, d = {sizes.dim}, C = {sizes.classes:,}, "
         f"batch {sizes.batch_size}"
@@ -96,23 +93,14 @@ def _write(path: Path, sizes: MappedSizes) -> None:
     array.flush()
 
 
-def _apart(
-    measure: Measure, path: Path, sizes: MappedSizes, samples: int, threads: int
-) -> tuple[float, float]:
-    """Return seconds of an epoch and the peak of memory in GB, of a process that does nothing else."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (measure, path, sizes, samples, threads))
-
-
 def _measured(
     measure: Measure, path: Path, sizes: MappedSizes, samples: int, threads: int
 ) -> tuple[float, float]:
+    """Return seconds of an epoch, and the peak of this process's memory in GB."""
     torch.set_num_threads(threads)
     keep_freed_memory()  # as every trial on a CPU does
     labels = torch.randint(sizes.classes, (samples,), generator=torch.Generator().manual_seed(0))
-    took = measure(path, sizes, labels)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return took, peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return measure(path, sizes, labels), memory_of_this("VmHWM")
 
 
 def _core(path: Path, sizes: MappedSizes, labels: torch.Tensor) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from lnlbench.inputs.network_inputs import FeatureInputs
 from lnlbench.spec import PhaseSpec
 
 from .core_epoch import CPU
-from .measure import Line, interleave, seconds
+from .measure import Line, apart, interleave, memory_of_this, seconds
 
 # As many classes as WebVision has; memory and time are linear in N, of which it has 2.3 million.
 SAMPLES, DIM, CLASSES = 100_000, 64, 1000
@@ -34,8 +32,9 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
     yield _mixtures(quick)
 
 
-def _losses(quick: bool) -> Iterator[Line]:
-    samples, classes = (QUICK_SAMPLES, QUICK_CLASSES) if quick else (SAMPLES, CLASSES)
+def _ways(quick: bool) -> dict[str, Callable[[], object]]:
+    """Return the two ways to the losses of the whole set, by name."""
+    samples, classes = _size(quick)
     draw = torch.Generator().manual_seed(0)
     features = torch.randn(samples, DIM, generator=draw)
     labels = torch.randint(classes, (samples,), generator=draw)
@@ -49,10 +48,16 @@ def _losses(quick: bool) -> Iterator[Line]:
     def at_once() -> None:
         functional.cross_entropy(phase.logits(head).double(), labels, reduction="none")
 
-    competitors: dict[str, Callable[[], object]] = {
-        "by piece": lambda: phase.losses(head),
-        "all logits": at_once,
-    }
+    return {"by piece": lambda: phase.losses(head), "all logits": at_once}
+
+
+def _size(quick: bool) -> tuple[int, int]:
+    return (QUICK_SAMPLES, QUICK_CLASSES) if quick else (SAMPLES, CLASSES)
+
+
+def _losses(quick: bool) -> Iterator[Line]:
+    samples, classes = _size(quick)
+    competitors = _ways(quick)
     times = interleave(
         {name: (lambda act=act: seconds(act)) for name, act in competitors.items()},
         QUICK_ROUNDS if quick else ROUNDS,
@@ -66,7 +71,8 @@ def _losses(quick: bool) -> Iterator[Line]:
         times.ratios("by piece", "all logits"),
         aim=AIMS["losses"],
     )
-    needed = {name: _peak_memory(act) for name, act in competitors.items()}
+    # Apart: what this process has freed it may keep, and need no more for the next one.
+    needed = {name: apart(_peak_memory, name, quick) for name in competitors}
     yield Line(
         "select",
         f"memory of the losses, from all logits {needed['all logits']:.3g} GB",
@@ -78,20 +84,12 @@ def _losses(quick: bool) -> Iterator[Line]:
     )
 
 
-def _peak_memory(act: Callable[[], object]) -> float:
-    """Return by how much the process was larger at some time during ``act``, in GB; 0 where nobody says."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return 0.0
-
-    def read(name: str) -> float:
-        found = re.search(rf"{name}:\s+(\d+) kB", status.read_text())
-        return int(found[1]) / 1e6 if found else 0.0
-
-    reset.write_text("5")  # the highest size is the present one
-    before = read("VmRSS")
+def _peak_memory(name: str, quick: bool) -> float:
+    """Return by how much a way makes this process larger at some time, in GB; 0 where nobody says."""
+    act = _ways(quick)[name]
+    before = memory_of_this("VmRSS")
     act()
-    return max(read("VmHWM") - before, 0.0)
+    return max(memory_of_this("VmHWM") - before, 0.0)
 
 
 def _mixtures(quick: bool) -> Line:
