@@ -7,12 +7,13 @@ An axis is a column of the results frame (``backbone``; ``noise`` means type and
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lnlbench.errors import UsageError, suggest
-from lnlbench.plugins.registry import phase_kinds
+from lnlbench.plugins.registry import methods, phase_kinds
 from lnlbench.records.frame_columns import SCHEMA
 from lnlbench.records.metric_columns import schema
 
@@ -61,6 +62,25 @@ def check_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> None:
         head, _, name = axis.partition(".")
         if head == "params" and name not in known:
             raise UsageError(f"No method here has a parameter '{name}'.", suggest(name, known))
+
+
+def absent_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> set[str]:
+    """Return the axes ``params.NAME`` that tell nothing, since no method that is shown has the parameter.
+
+    Raises
+    ------
+    UsageError
+        If no installed method has it either: then the name is a mistake.
+    """
+    shown = {name for trial in trials for name in trial["params"]}
+    absent = {axis for axis in axes if axis.startswith("params.") and axis.partition(".")[2] not in shown}
+    if absent:
+        classes = [methods().load(entry.name) for entry in methods().entries()]
+        known = shown | {item.name for each in classes for item in dataclasses.fields(each.Params)}
+        for name in sorted(axis.partition(".")[2] for axis in absent):
+            if name not in known:
+                raise UsageError(f"No method has a parameter '{name}'.", suggest(name, sorted(known)))
+    return absent
 
 
 def value_of(trial: TrialRow, axis: str) -> Any:

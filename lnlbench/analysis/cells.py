@@ -89,7 +89,8 @@ def draft_cell(trials: Sequence[TrialRow], metrics: tuple[str, ...]) -> Draft:
         note = "trials with different settings meet here; separate them with --where or another axis"
         return Draft(metrics, notes=[note], complete=False)
     done = [trial for trial in trials if trial["status"] == Status.DONE]
-    measured, unmeasured = [], []
+    measured: list[TrialRow] = []
+    unmeasured: list[TrialRow] = []
     for trial in done:
         (unmeasured if any(trial[metric] is None for metric in metrics) else measured).append(trial)
     used = newest(measured)

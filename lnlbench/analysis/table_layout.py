@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lnlbench.analysis.axes import resolve_axis
@@ -99,6 +99,15 @@ class Layout:
             caption=str(merged["caption"]),
             groups_per_block=_count(merged["groups_per_block"]),
         )
+
+    def without(self, axes: Collection[str]) -> Layout:
+        """Return the layout with some axes left out; rows and columns keep one at least."""
+
+        def kept(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name not in axes)
+
+        rows, columns = kept(self.rows) or self.rows[:1], kept(self.columns) or self.columns[:1]
+        return replace(self, rows=rows, columns=columns, groups=kept(self.groups))
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -466,6 +466,17 @@ def test_wrong_layouts_are_errors(layout: dict[str, Any], message: str) -> None:
         build_table(frame, layout)
 
 
+def test_a_parameter_of_methods_that_are_not_shown_is_no_column() -> None:
+    """As when a grid whose table has it is run for one method."""
+    frame = build_frame({}, [make_record(make_spec("ce", "lp"))])
+    layout = {"rows": ["tuning", "method", "params.detector"], "columns": ["noise"], "extra": []}
+    table = build_table(frame, layout)
+    assert table.stub == ("Tuning", "Method")
+    assert table == build_table(frame, layout | {"rows": ["tuning", "method"]})
+    # Rows have to be told apart by something.
+    assert build_table(frame, layout | {"rows": ["params.detector"]}).rows == (("",),)
+
+
 # Documents
 
 

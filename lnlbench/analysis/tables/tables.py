@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from lnlbench.analysis.axes import Key, TrialRow, check_parameters, in_order, is_choice, value_of
+from lnlbench.analysis.axes import Key, TrialRow, absent_parameters, in_order, is_choice, value_of
 from lnlbench.analysis.caption import hyperparameter_file, provenance, table_caption
 from lnlbench.analysis.cells import NO_REFERENCE, Cell, Draft, Value, draft_cell, mark_best
 from lnlbench.analysis.deviations import Deviation, find_deviations
@@ -183,7 +183,8 @@ def build_table(
     if frame.empty:
         raise NothingSelectedError("There is no trial to put into a table.")
     trials = trials_of(frame)
-    check_parameters(shape.axes, trials)
+    # A grid's own axis may be a parameter of methods that a filter leaves out.
+    shape = shape.without(absent_parameters(shape.axes, trials))
 
     by_cell: dict[Place, list[TrialRow]] = {}
     measure_at: dict[Place, Measure] = {}
