@@ -333,6 +333,8 @@ GUIDES: dict[str, Needs] = {
     "docs/results-and-records.md": Needs(
         before=(results_of_the_quickstart, cifar, results_of_a_figure, published_and_mine),
         weights=True,
+        # On the few images of the cut, CE is another trial than the published one: their cell stays blank.
+        exits={"lnlbench table --out results/cifar10_human --out runs/mine": (1,)},
         cuts={
             "lnlbench run --grid quickstart --where tuning=lp-fft --where method=turn --verdicts "
             "--out runs/verdicts": f"{CUT} {EASY}",
