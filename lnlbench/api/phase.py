@@ -408,13 +408,20 @@ class Phase:
     def _pass(
         self, predict: Predict, source: Inputs, function: Callable[[torch.Tensor, Batch], torch.Tensor]
     ) -> torch.Tensor:
-        pieces = []
+        # Room for all from the first piece on: small results that outlive their piece would lie between its
+        # large ones in memory, which could then not be used again.
+        kept: torch.Tensor | None = None
+        done = 0
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         for index, inputs in source.in_order(EVALUATION_BATCH):
             outputs = predict(inputs)
             finite &= outputs.isfinite().all()  # read once, at the end: it waits for the device
             rows = to_device(index, self.device)
-            pieces.append(function(outputs, Batch(index, self._device_labels[rows], inputs, rows=rows)))
+            values = function(outputs, Batch(index, self._device_labels[rows], inputs, rows=rows))
+            if kept is None:
+                kept = values.new_empty((self.samples, *values.shape[1:]))
+            kept[done : done + len(values)] = values
+            done += len(values)
         if not finite:
             raise TrialError(
                 f"The predictions for some training samples are not finite in epoch {self.epoch + 1} "
@@ -422,7 +429,8 @@ class Phase:
                 f"Lower {self.kind}.lr (now {self.spec.lr:g}).",
             )
         # The first process's, so that no difference in rounding gives others another selection.
-        return self._team.as_first(torch.cat(pieces))
+        assert kept is not None  # there is no phase without samples
+        return self._team.as_first(kept[:done])
 
     # What goes into the record
 
