@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ RECORDS, PLANS, ORIGIN = "records.parquet", "plans.json", PUBLISHED
 Plans = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached records by id
 class PublishedResults:
     """A folder of published results that was read. What reads a run's folder can read this one.
 
@@ -65,8 +66,11 @@ class PublishedResults:
 
     def read(self, trial_ids: Iterable[str]) -> list[Record]:
         """Return the records of some trials, in the order given; others are left out."""
-        by_id = {record.trial_id: record for record in self.records}
-        return [by_id[trial_id] for trial_id in trial_ids if trial_id in by_id]
+        return [self._by_id[trial_id] for trial_id in trial_ids if trial_id in self._by_id]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Record]:
+        return {record.trial_id: record for record in self.records}
 
     def damaged_plans(self) -> list[Damaged]:
         """Return nothing, see :meth:`look`."""
