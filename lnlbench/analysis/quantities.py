@@ -119,6 +119,12 @@ QUANTITIES: dict[str, Quantity] = {
         "recall: share of the rightly labelled samples that are selected",
         decimals=2,
     ),
+    "memorised": Quantity(
+        "memorised [%]",
+        "memorised wrong labels [%]",
+        "memorised: share of the wrong training labels that the method predicts after the last epoch",
+        decimals=1,
+    ),
     "auc": Quantity("ROC-AUC", "ROC-AUC of the clean score", decimals=3),
     "ap": Quantity(
         "AP", "AP of wrong labels", "AP: average precision of finding wrong labels by a low score", decimals=3

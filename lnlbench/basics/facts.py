@@ -88,6 +88,8 @@ class VerdictFacts(TypedDict, total=False):
 
     sha256: str
     rows: int
+    # See :func:`lnlbench.trials.judging.memorised`.
+    memorised: float | None
 
 
 class EpochFacts(TypedDict, total=False):

@@ -208,6 +208,11 @@ COLUMNS: tuple[FrameColumn, ...] = (
         "share of the wrong labels that is missed when as many samples are flagged as there are, in percent",
     ),
     _fact("selection.corrected", "share of corrected labels that is right, in percent"),
+    _fact(
+        "verdicts.memorised",
+        "share of the wrong training labels that the method predicts after the last epoch, in percent "
+        "(what Liu et al., NeurIPS 2020, call memorised); only with `--verdicts`",
+    ),
     _of_record(
         "events", TEXT, "degenerate cases that the method met and handled, with their counts", _events
     ),

@@ -8,6 +8,7 @@ import torch
 from lnlbench.api import Method, Selection
 from lnlbench.api.phase import EVALUATION_BATCH
 from lnlbench.components.mixture import scale_to_unit
+from lnlbench.data.dataset import UNKNOWN
 from lnlbench.inputs.network_inputs import Inputs
 from lnlbench.records.beside.verdicts import Verdicts
 from lnlbench.trials.phase_inputs import Splits
@@ -58,6 +59,21 @@ def judge(method: Method, splits: Splits, problem: Problem, selection: Selection
         selected,
         None if images is None else images.files,
     )
+
+
+def memorised(verdicts: Verdicts, problem: Problem) -> float | None:
+    """Return the share of wrong training labels that a method predicts, in percent.
+
+    What Liu et al. (Early-Learning Regularization, NeurIPS 2020, figure 1) count as memorised. Held-out
+    samples are left out, and those of which nobody knows the truth; None where no label is known to be
+    wrong.
+    """
+    if problem.true_labels is None:
+        return None
+    rows = problem.train_rows.numpy()
+    given, predicted = verdicts.given[rows], verdicts.predicted[rows]
+    wrong = (problem.true_labels != UNKNOWN) & (problem.true_labels != given)
+    return 100.0 * float((predicted == given)[wrong].mean()) if wrong.any() else None
 
 
 @torch.no_grad()

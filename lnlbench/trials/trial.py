@@ -44,6 +44,7 @@ from lnlbench.basics.facts import (
     ExecutionFacts,
     ModelFacts,
     ShiftFacts,
+    VerdictFacts,
 )
 from lnlbench.basics.process_settings import is_deterministic, tf32_flags
 from lnlbench.basics.seeding import derive_seed
@@ -62,7 +63,7 @@ from lnlbench.trials.accuracy import at_epochs, measure, predictions_of, summari
 from lnlbench.trials.adaptation import IMAGES
 from lnlbench.trials.checkpoint import Checkpoints, agreed
 from lnlbench.trials.embedding import choose_sample, embed
-from lnlbench.trials.judging import judge
+from lnlbench.trials.judging import judge, memorised
 from lnlbench.trials.mode_shift import measure_shift
 from lnlbench.trials.networks import InitialWeights, Model
 from lnlbench.trials.phase_inputs import Splits, make_splits
@@ -486,12 +487,14 @@ class Trial:
             return None
         return [self._published.selected, self._published.score]
 
-    def _judge(self) -> bytes | None:
-        """Return the verdicts on the training samples, where they are asked for."""
+    def _judge(self) -> tuple[bytes | None, VerdictFacts | None]:
+        """Return the verdicts on the training samples, where they are asked for, and their facts."""
         if not self.workspace.setting.verdicts:
-            return None
+            return None, None
         with self.clocks("verdicts"), self.ledger.bucket("evaluation"):
-            return encode_verdicts(judge(self.method, self.splits, self.problem, self._published))
+            verdicts = judge(self.method, self.splits, self.problem, self._published)
+        table = encode_verdicts(verdicts)
+        return table, {**facts_of(table), "memorised": memorised(verdicts, self.problem)}
 
     def _save_models(self) -> ModelFacts | None:
         if self._models.folder is None or not self.team.first:
@@ -555,7 +558,8 @@ class Trial:
 
     def record(self) -> Record:
         """Return the record of a trial whose epochs have all been run."""
-        embedding, table = self._embed(), self._judge()
+        embedding = self._embed()
+        table, verdict_facts = self._judge()
         problem, execution, setting = self.problem, self.model.execution, self.workspace.setting
         selections = [entry["selection"] for entry in self.history if "selection" in entry]
         chosen = summarise(self.history)
@@ -606,7 +610,7 @@ class Trial:
             environment=describe_environment(),
             plugin={**self._code, "backbone": self.model.fingerprint, "kinds": self._kind_code},
             embedding=embedding,
-            verdicts=None if table is None else facts_of(table),
+            verdicts=verdict_facts,
             verdict_table=table,
             models=self._save_models(),
             started=self.started,
