@@ -158,8 +158,8 @@ GUIDES: dict[str, Needs] = {
     "docs/tuning-modes.md": Needs(
         before=(cifar, vit_small),
         cuts={
-            "lnlbench run --grid vit_tuning --set backbone=hf:./vit_small --data ~/data": (
-                f"{FEW_CIFAR} --set lp.epochs=1 --set lora.epochs=1 --set lp-lora.lora.epochs=1 "
+            "lnlbench run --grid vit_tuning --set backbone=hf:./vit_small --data ~/data --verdicts": (
+                f"{FEW_CIFAR} --set lp.epochs=1 --set lora.epochs=1 "
                 "--where tuning=lp-lora --where noise=symmetric-0.6 --where seed=0 --where lora.rank=1"
             ),
         },

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+from lnlbench.data.dataset import UNKNOWN, WRONG
 from lnlbench.grids.plan import plan
-from lnlbench.records.beside.verdicts import read_verdicts
+from lnlbench.records.beside.verdicts import Verdicts, read_verdicts
 from lnlbench.trials.checkpoint import decode, encode
+from lnlbench.trials.judging import memorised
 from lnlbench.trials.problem import prepare_problem
 from lnlbench.trials.trial import Trial, run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
@@ -49,6 +54,40 @@ def test_every_training_sample_has_a_verdict(workspace, tmp_path):
     agree = found["given"].astype(str) == found["predicted"].astype(str)
     assert ((found["margin"] > 0) == agree).all()
     assert found["score"].isna().all()
+
+
+def test_memorised_are_wrong_labels_that_are_predicted(workspace, tmp_path):
+    # Enough epochs at a high rate, and some of the wrong labels are learnt, and not all.
+    asked = spec("method=ce", "tuning=lp", "noise=symmetric-0.6", "lp.epochs=20", "lp.lr=0.01")
+    record = run_trial(asked, workspace)
+    problem = prepare_problem(asked, workspace)
+    true = dict(zip(problem.train_rows.tolist(), problem.true_labels, strict=True))
+    names = problem.dataset.classes
+    learnt = [
+        predicted == given
+        for sample, given, predicted in table_of(record, tmp_path)[
+            ["sample", "given", "predicted"]
+        ].itertuples(index=False)
+        if sample in true and given != names[true[sample]]
+    ]
+    assert 0 < sum(learnt) < len(learnt)
+    assert record.verdicts["memorised"] == pytest.approx(100 * sum(learnt) / len(learnt))
+
+
+def test_where_no_label_is_known_to_be_wrong_nothing_is_memorised(workspace):
+    assert run_trial(spec("method=ce", "tuning=lp", "noise=none"), workspace).verdicts["memorised"] is None
+    real = spec("method=ce", "tuning=lp", "noise=real")  # of labels that nobody verified
+    assert run_trial(real, workspace).verdicts["memorised"] is None
+
+
+def test_labels_of_which_nobody_knows_the_truth_do_not_count():
+    true = np.array([0, 1, UNKNOWN, WRONG])
+    problem = SimpleNamespace(train_rows=torch.tensor([0, 2, 3, 5]), true_labels=true)
+    given = np.array([1, 9, 1, 2, 9, 0])  # of rows 0, 2, 3 and 5: wrong, right or not, unknown, wrong
+    held_out = np.array([False, True, False, False, True, False])
+    found = Verdicts(tuple("abc"), held_out, given, given.copy(), np.zeros(6), np.zeros(6))
+    found.predicted[5] = 1
+    assert memorised(found, problem) == 50.0
 
 
 def test_a_selection_is_in_the_verdicts(workspace, tmp_path):
