@@ -12,7 +12,6 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,14 +103,17 @@ def take_rows(array: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     into = taken.numpy().data.cast("B")
     size = array.nbytes // len(array)
     # Rows that follow each other, as in an evaluation, are read at once.
-    breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
-    for first, end in pairwise([0, *breaks.tolist(), len(wanted)]):
-        part, start = into[first * size : end * size], found.offset + int(wanted[first]) * size
-        while part:
-            read = os.preadv(found.file, [part], start)
-            if not read:
+    firsts = np.flatnonzero(np.diff(wanted, prepend=wanted[0] - 2) != 1)
+    for first, end, row in zip(
+        firsts.tolist(), [*firsts[1:].tolist(), len(wanted)], wanted[firsts].tolist(), strict=True
+    ):
+        part, start = into[first * size : end * size], found.offset + row * size
+        read = os.preadv(found.file, [part], start)
+        while read < len(part):
+            more = os.preadv(found.file, [part[read:]], start + read)
+            if not more:
                 raise DataError("A file of features has become shorter while it was read.", "Run again.")
-            part, start = part[read:], start + read
+            read += more
     return taken
 
 
