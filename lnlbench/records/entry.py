@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -38,8 +38,10 @@ class Entry:
         that whatever follows from it is computed once for all of them. See :func:`setting_of`.
     seed : int
     status : Status
-    facts : dict of str to value
-        The columns of the frame that come from the record.
+    columns : sequence of str
+        Of the frame, those that come from the record. One object for all entries of an index.
+    values : sequence
+        Of the columns.
     marks : mapping of str to str
         Code and data that made it, by what they are (:data:`METHOD` and so on), as far as they are known.
     """
@@ -48,7 +50,8 @@ class Entry:
     setting: str
     seed: int
     status: Status
-    facts: dict[str, Any]
+    columns: Sequence[str]
+    values: Sequence[Any]
     marks: Mapping[str, str]
 
     @cached_property
@@ -57,17 +60,26 @@ class Entry:
         return spec_of(self.setting, self.seed)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Values by column; made when it is asked for, since a hundred thousand of them fill a gigabyte."""
+        return dict(zip(self.columns, self.values, strict=True))
+
+    @property
     def error(self) -> str | None:
         """Type of a failure and the first line of its message; None of a trial that is done."""
-        if not self.facts.get("error"):
+        error = self._fact("error")
+        if not error:
             return None
-        kind, _, message = str(self.facts["error"]).partition(": ")
+        kind, _, message = str(error).partition(": ")
         return f"{kind}: {(message.strip().splitlines() or [''])[0]}"
 
     @property
     def finished(self) -> str:
         """When, in UTC; "" where the record does not say it."""
-        return str(self.facts.get("finished") or "")
+        return str(self._fact("finished") or "")
+
+    def _fact(self, name: str) -> Any:
+        return self.values[self.columns.index(name)]
 
 
 def entry_of(record: Record | Entry) -> Entry:
@@ -77,7 +89,8 @@ def entry_of(record: Record | Entry) -> Entry:
     spec = record.spec.to_dict()
     marks = {what: mark for what, read in _MARKS.items() if (mark := read(record))}
     facts = read_record(record) | read_metrics(record)
-    return Entry(record.trial_id, setting_of(spec), record.spec.seed, record.status, facts, marks)
+    columns, values = tuple(facts), list(facts.values())
+    return Entry(record.trial_id, setting_of(spec), record.spec.seed, record.status, columns, values, marks)
 
 
 def setting_of(spec: Mapping[str, Any]) -> str:

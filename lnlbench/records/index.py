@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -79,9 +79,16 @@ class Index:
         kept = {name: self._entries[name] for name in present if name in self._entries}
         settings = list(dict.fromkeys(entry.setting for _, entry in kept.values()))
         numbers = {setting: number for number, setting in enumerate(settings)}
-        columns = list(next(iter(kept.values()))[1].facts) if kept else []
+        columns = next(iter(kept.values()))[1].columns if kept else ()
         rows = {
-            name: [signed, numbers[entry.setting], entry.seed, str(entry.status), _values(entry, columns)]
+            name: [
+                signed,
+                numbers[entry.setting],
+                entry.seed,
+                str(entry.status),
+                dict(entry.marks),
+                _values(entry, columns),
+            ]
             for name, (signed, entry) in kept.items()
         }
         # Who may only read the folder reads its files every time.
@@ -94,24 +101,24 @@ class Index:
         self._unsaved = 0
 
 
-def _values(entry: Entry, columns: list[str]) -> list[Any]:
-    return [dict(entry.marks), *(entry.facts[name] for name in columns)]
+def _values(entry: Entry, columns: Sequence[str]) -> Sequence[Any]:
+    if entry.columns == columns:
+        return entry.values
+    facts = entry.facts
+    return [facts[name] for name in columns]
 
 
 def _load(path: Path) -> dict[str, tuple[Signature, Entry]]:
     content = read_checked(path)
     if isinstance(content, Damaged) or content.get("version") != _version():
         return {}
-    settings, columns = content["settings"], content["columns"]
+    settings, columns = content["settings"], tuple(content["columns"])
     statuses = {str(status): status for status in Status}
     entries = {}
-    for name, (signed, number, seed, status, (marks, *values)) in content["rows"].items():
-        facts = dict(zip(columns, values, strict=True))
+    for name, (signed, number, seed, status, marks, values) in content["rows"].items():
         trial_id = name.removesuffix(".json")
-        entries[name] = (
-            tuple(signed),
-            Entry(trial_id, settings[number], seed, statuses[status], facts, marks),
-        )
+        entry = Entry(trial_id, settings[number], seed, statuses[status], columns, values, marks)
+        entries[name] = tuple(signed), entry
     return entries
 
 
