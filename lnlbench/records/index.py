@@ -101,9 +101,7 @@ class Index:
         self._unsaved = 0
 
 
-def _values(entry: Entry, columns: Sequence[str]) -> Sequence[Any]:
-    if entry.columns == columns:
-        return entry.values
+def _values(entry: Entry, columns: Sequence[str]) -> list[Any]:
     facts = entry.facts
     return [facts[name] for name in columns]
 
