@@ -7,6 +7,7 @@ from typing import Any
 
 from lnlbench.plugins import registry
 from lnlbench.records.record import Record, Status
+from lnlbench.records.setting import setting_of
 from lnlbench.records.store import Store
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, PhaseSpec, TrialSpec
 
@@ -106,7 +107,8 @@ def make_plan(
 ) -> dict[str, Any]:
     skips = skips or {}
     trials = [
-        {"trial_id": spec.trial_id, "spec": spec.to_dict(), "skip": skips.get(spec.trial_id)}
+        {"trial_id": spec.trial_id, "setting": setting_of(spec.to_dict()), "seed": spec.seed}
+        | ({"skip": skips[spec.trial_id]} if spec.trial_id in skips else {})
         for spec in specs
     ]
     return {"grid": grid, "title": "A small grid", "table": table or {}, "trials": trials, "source": {}}

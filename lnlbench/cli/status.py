@@ -56,8 +56,8 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         with theirs; ``next``: the command that takes things further.
     """
     from lnlbench.errors import UsageError, suggest
+    from lnlbench.records.setting import planned_spec
     from lnlbench.records.staleness import installed, specs_of, staleness
-    from lnlbench.spec import TrialSpec
 
     plans = store.plans()
     if grid is not None and grid not in plans:
@@ -66,13 +66,13 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
     by_id = {entry.trial_id: entry for entry in entries}
     chosen = plans if grid is None else {grid: plans[grid]}
     trials: list[tuple[str, str, str | None]] = []
-    specs: dict[str, Mapping[str, Any]] = {}
+    planned: dict[str, Mapping[str, Any]] = {}
     for name, plan in chosen.items():
         for trial in plan["trials"]:
             trials.append((name, trial["trial_id"], trial.get("skip")))
-            specs[trial["trial_id"]] = trial["spec"]
+            planned[trial["trial_id"]] = trial
     if grid is None:
-        trials += [("", trial_id, None) for trial_id in by_id if trial_id not in specs]
+        trials += [("", trial_id, None) for trial_id in by_id if trial_id not in planned]
 
     stale = staleness(entries, installed(specs_of(entries)))
     report: dict[str, Any] = {
@@ -96,7 +96,7 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         }
         for kind, reason in reasons.items():
             if reason is not None:
-                spec = found.spec if found else TrialSpec.from_dict(specs[trial_id])
+                spec = found.spec if found else planned_spec(planned[trial_id])
                 entry = {"grid": name, "trial_id": trial_id, "trial": spec.describe()}
                 report[kind].append(entry | {"reason": reason})
     return report | {"next": _next_command(report, plans)}

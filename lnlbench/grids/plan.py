@@ -7,7 +7,7 @@ was asked for, not only what has been done.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lnlbench.basics.allocator import patient_collector
@@ -20,6 +20,7 @@ from lnlbench.grids.resolve import PlannedTrial, Resolver, without_idle_backbone
 from lnlbench.grids.toml import Origin
 from lnlbench.plugins.registry import find_grid, methods
 from lnlbench.records.filters import Condition, make_condition, parse_where
+from lnlbench.records.setting import setting_of
 from lnlbench.spec import NO_BACKBONE, TrialSpec, portable_reference
 
 
@@ -49,9 +50,22 @@ class Plan:
     figure: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as a JSON value, readable by :meth:`from_dict`."""
+        """All fields as a JSON value.
+
+        Of ``trials`` each has ``trial_id``, ``setting`` (:mod:`lnlbench.records.setting`) and ``seed``, and
+        ``skip``, ``reasons`` and ``reference_epochs`` where there are any.
+        """
+        settings: dict[TrialSpec, str] = {}  # to write each of them once, whatever the number of seeds
+
+        def setting(spec: TrialSpec) -> str:
+            seedless = replace(spec, seed=0)
+            if seedless not in settings:
+                settings[seedless] = setting_of(spec.to_dict())
+            return settings[seedless]
+
         trials = [
-            {"trial_id": trial.spec.trial_id, "spec": trial.spec.to_dict(), "skip": trial.skip}
+            {"trial_id": trial.spec.trial_id, "setting": setting(trial.spec), "seed": trial.spec.seed}
+            | ({"skip": trial.skip} if trial.skip is not None else {})
             | ({"reasons": dict(trial.reasons)} if trial.reasons else {})
             | ({"reference_epochs": trial.reference_epochs} if trial.reference_epochs else {})
             for trial in self.planned
@@ -64,22 +78,6 @@ class Plan:
             "trials": trials,
             "source": dict(self.source),
         }
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Plan:
-        """Rebuild a plan from :meth:`to_dict`."""
-        planned = tuple(
-            PlannedTrial(
-                TrialSpec.from_dict(trial["spec"]),
-                trial["skip"],
-                trial.get("reasons", {}),
-                trial.get("reference_epochs"),
-            )
-            for trial in value["trials"]
-        )
-        return cls(
-            value["grid"], value["title"], value["table"], planned, value["source"], value.get("figure", {})
-        )
 
 
 @patient_collector()

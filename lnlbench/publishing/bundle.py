@@ -15,6 +15,7 @@ from lnlbench.errors import PluginError, UsageError
 from lnlbench.plugins.registry import find_grid
 from lnlbench.publishing.rendering import render_all
 from lnlbench.records.frame import build_frame
+from lnlbench.records.plan_file import pack
 from lnlbench.records.reading.folders import Results
 from lnlbench.records.reading.published_folder import FORMAT, ORIGIN, PLANS, RECORDS, Plans, PublishedResults
 from lnlbench.records.reading.record_table import from_parquet, to_parquet
@@ -52,9 +53,11 @@ def write_bundle(folder: Path, results: Results, grids: Sequence[str], frame: pd
         raise UsageError("These records are in no plan, so nobody could make them again.", "Run their grid.")
     records = [record for record in results.read() if record.trial_id in ids]
     files, missing = _grid_files(plans)
-    files[PLANS] = json.dumps(plans, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    written = {grid: pack(plan) for grid, plan in plans.items()}
+    files[PLANS] = json.dumps(written, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     files[RECORDS] = to_parquet(build_frame(plans, records), records)
-    origin = origin_of(records) | {"sha256": {name: _sha(content) for name, content in files.items()}}
+    sums = {name: _sha(content) for name, content in files.items()}
+    origin = {"format": FORMAT} | origin_of(records) | {"sha256": sums}
     files[ORIGIN] = json.dumps(origin, indent=1, ensure_ascii=False).encode() + b"\n"
     # From what was written, as everybody who checks it does.
     files |= render_all(plans, from_parquet(files[RECORDS], Path(RECORDS))[0])
@@ -87,7 +90,6 @@ def origin_of(records: Sequence[Record]) -> dict[str, Any]:
 
     made = [record.environment for record in records]
     return {
-        "format": FORMAT,
         "records": len(records),
         "lnlbench": count([str(each.get("lnlbench", "unknown")) for each in made]),
         "commits": count(

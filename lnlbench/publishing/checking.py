@@ -41,7 +41,7 @@ def check_published(published: PublishedResults) -> list[Check]:
     """Look at everything that can be checked without running anything."""
     changed = changed_files(published)
     sums = "sums agree" if not changed else f"not what was written: {', '.join(changed)}"
-    origin = {key: value for key, value in published.origin.items() if key != "sha256"}
+    origin = {key: value for key, value in published.origin.items() if key not in ("format", "sha256")}
     findings = [
         Check("files", not changed, sums),
         Check(

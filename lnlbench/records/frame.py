@@ -11,10 +11,11 @@ import pandas as pd
 
 from lnlbench.basics.allocator import patient_collector
 from lnlbench.records.costs import add_costs
-from lnlbench.records.entry import Entry, entry_of, setting_of, spec_of
+from lnlbench.records.entry import Entry, entry_of
 from lnlbench.records.frame_columns import CURVE_SCHEMA, read_selection, read_spec
 from lnlbench.records.metric_columns import curve_columns, read_curve, schema
 from lnlbench.records.record import Record, Status
+from lnlbench.records.setting import spec_of
 from lnlbench.records.staleness import Present, installed, specs_of, staleness
 from lnlbench.records.store import Store
 
@@ -89,13 +90,13 @@ def build_frame(
     planned: set[str] = set()
     for grid, plan in plans.items():
         for trial in plan["trials"]:
-            trial_id, skip, spec = trial["trial_id"], trial.get("skip"), trial["spec"]
+            trial_id, skip = trial["trial_id"], trial.get("skip")
             planned.add(trial_id)
             entry = by_id.get(trial_id)
             status = entry.status if entry else Status.SKIPPED if skip else Status.PENDING
             row = {"grid": grid, "trial_id": trial_id, "status": str(status), "skip": skip}
             row["reference_epochs"] = trial.get("reference_epochs")
-            rows.append(row | columns(setting_of(spec), spec["seed"]) | (entry.facts if entry else {}))
+            rows.append(row | columns(trial["setting"], trial["seed"]) | (entry.facts if entry else {}))
     for trial_id, entry in by_id.items():
         if trial_id not in planned:
             row = {"grid": "", "trial_id": trial_id, "status": str(entry.status)}

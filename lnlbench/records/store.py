@@ -36,6 +36,7 @@ from lnlbench.errors import StoreError, UsageError
 from lnlbench.records.beside import details, verdicts
 from lnlbench.records.entry import Entry, entry_of
 from lnlbench.records.index import Index, Signature, signature
+from lnlbench.records.plan_file import pack, unpack
 from lnlbench.records.record import READABLE_VERSIONS, Record, Status
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class Store:
             If it cannot be written.
         """
         name = str(plan["grid"])
-        self._write(self.root / "plans" / _plan_file(name), plan, f"The plan of grid '{name}'")
+        self._write(self.root / "plans" / _plan_file(name), pack(plan), f"The plan of grid '{name}'")
 
     def plans(self) -> dict[str, dict[str, Any]]:
         """Return the intact plans by grid name; what is returned is not to be changed."""
@@ -394,11 +395,14 @@ def _read_plan(path: Path) -> dict[str, Any] | Damaged:
     payload = read_checked(path)
     if isinstance(payload, Damaged):
         return payload
-    if "grid" not in payload or "trials" not in payload:
+    try:
+        plan = unpack(payload)
+        right = _plan_file(plan["grid"])
+    except (AttributeError, IndexError, KeyError, StoreError, TypeError):
         return Damaged(path, "it is not a plan")
-    if path.name != _plan_file(payload["grid"]):
-        return Damaged(path, f"it holds the plan of another grid, {payload['grid']}")
-    return payload
+    if path.name != right:
+        return Damaged(path, f"it holds the plan of another grid, {plan['grid']}")
+    return plan
 
 
 def _check_marker(path: Path) -> None:

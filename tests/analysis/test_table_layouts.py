@@ -22,6 +22,7 @@ from lnlbench.analysis.tables.tables import Table, build_table
 from lnlbench.errors import UsageError
 from lnlbench.records.frame import build_frame
 from lnlbench.records.record import Record
+from lnlbench.records.setting import planned_spec
 from lnlbench.spec import BackboneSpec, DatasetSpec, PhaseSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -346,7 +347,7 @@ def halved(reasons: dict[str, dict[str, str]] | None = None, layout: dict[str, A
     ]
     plan = make_plan(specs)
     for trial in plan["trials"]:
-        trial |= {"reasons": (reasons or {}).get(trial["spec"]["method"]["name"], {})}
+        trial |= {"reasons": (reasons or {}).get(planned_spec(trial).method.name, {})}
     return build_table(build_frame({"mini": plan}, map(make_record, specs)), layout or {"extra": []}, plan)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hostile import GRID, trial
+from results_factory import make_plan
 
 from lnlbench.basics.printable import printable
 from lnlbench.cli import main
@@ -86,8 +87,7 @@ def test_environment_variables(
 def test_a_terminal_without_unicode(folder: Path) -> None:
     store = Store.open("results", create=True)
     spec = trial("ce")
-    trials = [{"trial_id": spec.trial_id, "spec": spec.to_dict(), "skip": "größer ±1"}]
-    store.put_plan({"grid": "grid", "title": "", "table": {}, "trials": trials, "source": {}})
+    store.put_plan(make_plan([spec], {spec.trial_id: "größer ±1"}))
     done = subprocess.run(
         [sys.executable, "-m", "lnlbench", "status", "--out", "results"],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},

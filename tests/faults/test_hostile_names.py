@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hostile import EVIL, GRID, trial
+from results_factory import make_plan
 
 from lnlbench.basics.printable import printable
 from lnlbench.cli import main
@@ -53,22 +54,10 @@ def make_results(path: Path, evil: str) -> Path:
     store = Store.open(path, create=True)
     store.put(done)
     store.put(Record(specs[1], Status.FAILED, error=error, finished=evil))
-    store.put_plan(
-        {
-            "grid": "grid",
-            "title": evil,
-            "table": {"caption": evil, "rows": ["method", "dataset"]},
-            "trials": [
-                {
-                    "trial_id": spec.trial_id,
-                    "spec": spec.to_dict(),
-                    "skip": evil if spec.method.name == "skipped" else None,
-                }
-                for spec in specs
-            ],
-            "source": {"path": evil, "sha256": evil, "overrides": [f"--set {evil}", f"--where {evil}"]},
-        }
-    )
+    skips = {spec.trial_id: evil for spec in specs if spec.method.name == "skipped"}
+    table = {"caption": evil, "rows": ["method", "dataset"]}
+    source = {"path": evil, "sha256": evil, "overrides": [f"--set {evil}", f"--where {evil}"]}
+    store.put_plan({**make_plan(specs, skips, "grid", table), "title": evil, "source": source})
     return path
 
 

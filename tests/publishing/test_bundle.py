@@ -23,6 +23,7 @@ from lnlbench.records.frame import build_frame
 from lnlbench.records.reading.folders import read_results
 from lnlbench.records.reading.published_folder import ORIGIN, RECORDS, read_published
 from lnlbench.records.record import Record
+from lnlbench.records.setting import planned_spec
 from lnlbench.spec import TrialSpec
 
 FILES = {
@@ -137,7 +138,7 @@ def test_the_grid_is_copied_if_it_is_what_was_run(tmp_path: Path, capsys: pytest
     import lnlbench
 
     plan = lnlbench.plan("quickstart", where={"tuning": "lp", "method": "ce"}, seeds="0").to_dict()
-    records = [consistent(TrialSpec.from_dict(trial["spec"]), 50.0) for trial in plan["trials"]]
+    records = [consistent(planned_spec(trial), 50.0) for trial in plan["trials"]]
     out = fill(tmp_path / "runs", records, plan).root
     assert main(["export", "--out", str(out), "--bundle", str(tmp_path / "same")]) == ExitCode.OK
     assert (tmp_path / "same" / "quickstart.toml").read_text().startswith("#")

@@ -11,6 +11,7 @@ import pandas as pd
 from lnlbench.analysis.paper.published import Place, PublishedCell, PublishedTable, canonical
 from lnlbench.analysis.trial_rows import trials_of
 from lnlbench.records.record import Record
+from lnlbench.records.setting import planned_spec
 from lnlbench.spec import TrialSpec
 
 
@@ -54,12 +55,9 @@ def make_runs(frame: pd.DataFrame, plan: Mapping[str, Any], records: Iterable[Re
         As the store has it.
     records : iterable of Record
     """
-    specs = {trial["trial_id"]: trial["spec"] for trial in plan["trials"]}
+    specs = {trial["trial_id"]: planned_spec(trial) for trial in plan["trials"]}
     data = {record.trial_id: record.data for record in records}
-    return [
-        Run(TrialSpec.from_dict(specs[row["trial_id"]]), row, data.get(row["trial_id"], {}))
-        for row in trials_of(frame)
-    ]
+    return [Run(specs[row["trial_id"]], row, data.get(row["trial_id"], {})) for row in trials_of(frame)]
 
 
 def match(

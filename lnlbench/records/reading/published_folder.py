@@ -4,7 +4,8 @@ Layout::
 
     README.md         how to read the results; written by people, and only begun by lnlbench
     GRID.toml         the grid as it was written, one file per grid
-    plans.json        the plans: every trial with its settings, skipped ones with the reason
+    plans.json        the plans: every trial with its settings, skipped ones with the reason, as
+                      :mod:`lnlbench.records.plan_file` writes them
     records.parquet   a row per trial (:mod:`lnlbench.records.reading.record_table`)
     origin.json       commits, versions, machines; sums of the files above
     table.md, table.tex, ranking.md, report.html    rendered from plans and records alone
@@ -25,11 +26,13 @@ from lnlbench._version import __version__
 from lnlbench.basics.files import Damaged
 from lnlbench.errors import StoreError
 from lnlbench.records.entry import Entry, entry_of
+from lnlbench.records.plan_file import unpack
 from lnlbench.records.reading.record_table import from_parquet
 from lnlbench.records.record import Record
 from lnlbench.records.store import PUBLISHED
 
-FORMAT = 1
+FORMAT = 2
+READABLE_FORMATS = (1, 2)  # of 1, plans write out every trial
 RECORDS, PLANS, ORIGIN = "records.parquet", "plans.json", PUBLISHED
 
 Plans = dict[str, dict[str, Any]]
@@ -92,7 +95,7 @@ def read_published(folder: Path) -> PublishedResults:
     """
     try:
         contents = {name: (folder / name).read_bytes() for name in (ORIGIN, PLANS, RECORDS)}
-        origin, plans = json.loads(contents[ORIGIN]), json.loads(contents[PLANS])
+        origin, stored = json.loads(contents[ORIGIN]), json.loads(contents[PLANS])
     except OSError as error:
         raise StoreError(
             f"'{folder}' is no folder of published results: {Path(str(error.filename)).name} cannot be read.",
@@ -100,10 +103,14 @@ def read_published(folder: Path) -> PublishedResults:
         ) from error
     except ValueError as error:
         raise StoreError(f"A file in '{folder}' is damaged: {error}.") from error
-    if origin.get("format") != FORMAT:
+    if origin.get("format") not in READABLE_FORMATS:
         raise StoreError(
-            f"'{folder}' has format {origin.get('format')}; lnlbench {__version__} reads {FORMAT}.",
+            f"'{folder}' has format {origin.get('format')}; lnlbench {__version__} reads up to {FORMAT}.",
             "Use the version that made it.",
         )
+    try:
+        plans = {grid: unpack(plan) for grid, plan in stored.items()}
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise StoreError(f"'{folder / PLANS}' holds something else than plans ({error}).") from error
     records, frame = from_parquet(contents[RECORDS], folder / RECORDS)
     return PublishedResults(folder, plans, records, frame, origin)

@@ -1,0 +1,61 @@
+"""Plans as files hold them: every setting once, and trials that refer to it by its number.
+
+A plan of a hundred thousand trials with each of them written out takes a hundred megabytes, and reading it
+longer than all else that ``lnlbench status`` does. Earlier versions wrote plans so; these are read as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lnlbench.records.setting import setting_of
+
+SETTINGS, PLANNED = "settings", "planned"
+
+
+def pack(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan as it is written.
+
+    Parameters
+    ----------
+    plan : mapping
+        As :meth:`lnlbench.grids.plan.Plan.to_dict` returns it.
+
+    Returns
+    -------
+    dict
+        The plan with ``settings``, a list of specs without seeds, and ``planned`` instead of ``trials``: the
+        same, where ``setting`` is a number in that list, counted from 0. The name is another one so that
+        versions which know only ``trials`` do not take it for a plan.
+    """
+    numbers: dict[str, int] = {}
+    planned = [
+        {**trial, "setting": numbers.setdefault(trial["setting"], len(numbers))} for trial in plan["trials"]
+    ]
+    rest = {name: value for name, value in plan.items() if name != "trials"}
+    return {**rest, SETTINGS: [json.loads(setting) for setting in numbers], PLANNED: planned}
+
+
+def unpack(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan from what :func:`pack` or an earlier version made of it.
+
+    Raises
+    ------
+    KeyError, IndexError, TypeError, AttributeError
+        If it is something else.
+    """
+    plan = dict(stored)
+    if "trials" in plan:
+        plan["trials"] = [_shortened(trial) for trial in plan["trials"]]
+        return plan
+    settings = [setting_of(spec) for spec in plan.pop(SETTINGS)]
+    plan["trials"] = [{**trial, "setting": settings[trial["setting"]]} for trial in plan.pop(PLANNED)]
+    return plan
+
+
+def _shortened(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial of an earlier version, which has a whole spec."""
+    short = {name: value for name, value in trial.items() if name != "spec"}
+    return {**short, "setting": setting_of(trial["spec"]), "seed": trial["spec"]["seed"]}
