@@ -350,7 +350,7 @@ class MethodSpec:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpec:
-    """Maps of test features before and after training, by t-SNE; see :mod:`lnlbench.trials.embedding`.
+    """Maps of test features before and after training, by t-SNE: :mod:`lnlbench.trials.measuring.embedding`.
 
     Attributes
     ----------

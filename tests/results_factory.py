@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lnlbench.plugins import registry
+from lnlbench.records.entry import setting_of
 from lnlbench.records.record import Record, Status
-from lnlbench.records.setting import setting_of
 from lnlbench.records.store import Store
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, PhaseSpec, TrialSpec
 

@@ -62,7 +62,7 @@ class SelectionFacts(TypedDict, total=False):
 
 
 class ShiftFacts(TypedDict, total=False):
-    """How many predictions change where fine-tuning starts; see :mod:`lnlbench.trials.mode_shift`."""
+    """Predictions that change where fine-tuning starts; see :mod:`lnlbench.trials.measuring.mode_shift`."""
 
     # Images of the batch.
     samples: int
@@ -248,7 +248,7 @@ class CodeFacts(TypedDict, total=False):
 
 
 class EmbeddingFacts(TypedDict, total=False):
-    """``embedding``: maps of test features; see :func:`lnlbench.trials.embedding.embed`."""
+    """``embedding``: maps of test features; see :func:`lnlbench.trials.measuring.embedding.embed`."""
 
     # Position in `classes` of each point, and the classes' names.
     labels: list[int]

@@ -56,7 +56,7 @@ def describe(store: Store, grid: str | None = None) -> dict[str, Any]:
         with theirs; ``next``: the command that takes things further.
     """
     from lnlbench.errors import UsageError, suggest
-    from lnlbench.records.setting import planned_spec
+    from lnlbench.records.plan_file import planned_spec
     from lnlbench.records.staleness import installed, specs_of, staleness
 
     plans = store.plans()

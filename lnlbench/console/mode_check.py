@@ -55,7 +55,7 @@ def compare_modes(
 ) -> Iterator[HealthFinding]:
     """Measure on a batch how train mode and weak views change predictions by class means of features.
 
-    Means stand for a probed head: nothing is trained. See :mod:`lnlbench.trials.mode_shift`.
+    Means stand for a probed head: nothing is trained. See :mod:`lnlbench.trials.measuring.mode_shift`.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def compare_modes(
     from lnlbench.models import batch_statistics
     from lnlbench.models.execution import Execution
     from lnlbench.trials.adaptation import chosen_images
-    from lnlbench.trials.mode_shift import shift_by_class_means
+    from lnlbench.trials.measuring.mode_shift import shift_by_class_means
     from lnlbench.trials.workspace import RunSettings, Workspace
 
     workspace = Workspace(RunSettings(data=data, cache=cache))

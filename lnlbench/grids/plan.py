@@ -19,8 +19,8 @@ from lnlbench.grids.points import GridPoint
 from lnlbench.grids.resolve import PlannedTrial, Resolver, without_idle_backbone
 from lnlbench.grids.toml import Origin
 from lnlbench.plugins.registry import find_grid, methods
+from lnlbench.records.entry import setting_of
 from lnlbench.records.filters import Condition, make_condition, parse_where
-from lnlbench.records.setting import setting_of
 from lnlbench.spec import NO_BACKBONE, TrialSpec, portable_reference
 
 
@@ -52,8 +52,8 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """All fields as a JSON value.
 
-        Of ``trials`` each has ``trial_id``, ``setting`` (:mod:`lnlbench.records.setting`) and ``seed``, and
-        ``skip``, ``reasons`` and ``reference_epochs`` where there are any.
+        Of ``trials`` each has ``trial_id``, ``setting`` (see :func:`lnlbench.records.entry.setting_of`)
+        and ``seed``, and ``skip``, ``reasons`` and ``reference_epochs`` where there are any.
         """
         settings: dict[TrialSpec, str] = {}  # to write each of them once, whatever the number of seeds
 

@@ -12,8 +12,7 @@ from lnlbench.launching.meeting import PATIENCE, Host, Meeting, meet
 from lnlbench.processes.team import LostProcessError
 from lnlbench.records.record import Record, Status
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.attempt import attempt_trial, failure
-from lnlbench.trials.trial import StopTrial
+from lnlbench.trials.attempt import StopTrial, attempt_trial, failure
 from lnlbench.trials.workspace import Workspace
 
 # Seconds between two looks at processes that are to come, and those that they may take to end a trial that

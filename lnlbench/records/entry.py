@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lnlbench.basics.facts import CodeFacts
@@ -12,7 +13,6 @@ from lnlbench.plugins.fingerprint import COVERAGE
 from lnlbench.records.frame_columns import read_record
 from lnlbench.records.metric_columns import read_metrics
 from lnlbench.records.record import Record, Status
-from lnlbench.records.setting import setting_of, spec_of
 from lnlbench.spec import TrialSpec
 
 # What may have changed since a trial was run.
@@ -34,7 +34,8 @@ class Entry:
     ----------
     trial_id : str
     setting : str
-        The spec without its seed, see :mod:`lnlbench.records.setting`.
+        The spec without its seed, as JSON: trials that differ in their seed alone share this text, so
+        that whatever follows from it is computed once for all of them. See :func:`setting_of`.
     seed : int
     status : Status
     columns : sequence of str
@@ -90,6 +91,27 @@ def entry_of(record: Record | Entry) -> Entry:
     facts = read_record(record) | read_metrics(record)
     columns, values = tuple(facts), list(facts.values())
     return Entry(record.trial_id, setting_of(spec), record.spec.seed, record.status, columns, values, marks)
+
+
+def setting_of(spec: Mapping[str, Any]) -> str:
+    """Return the text of a spec without its seed, see :attr:`Entry.setting`.
+
+    Parameters
+    ----------
+    spec : mapping
+        As :meth:`lnlbench.spec.TrialSpec.to_dict` returns it.
+    """
+    return json.dumps({**spec, "seed": None}, sort_keys=True)
+
+
+def spec_of(setting: str, seed: int) -> TrialSpec:
+    """Return the trial of a setting and a seed."""
+    return replace(_first_of(setting), seed=seed)
+
+
+@lru_cache(maxsize=4096)
+def _first_of(setting: str) -> TrialSpec:
+    return TrialSpec.from_dict({**json.loads(setting), "seed": 0})
 
 
 def kinds_mark(spec: TrialSpec, known: Mapping[str, str]) -> str:

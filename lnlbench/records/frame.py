@@ -11,11 +11,10 @@ import pandas as pd
 
 from lnlbench.basics.allocator import patient_collector
 from lnlbench.records.costs import add_costs
-from lnlbench.records.entry import Entry, entry_of
+from lnlbench.records.entry import Entry, entry_of, spec_of
 from lnlbench.records.frame_columns import CURVE_SCHEMA, read_selection, read_spec
 from lnlbench.records.metric_columns import curve_columns, read_curve, schema
 from lnlbench.records.record import Record, Status
-from lnlbench.records.setting import spec_of
 from lnlbench.records.staleness import Present, installed, specs_of, staleness
 from lnlbench.records.store import Store
 

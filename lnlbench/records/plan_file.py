@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lnlbench.records.setting import setting_of
+from lnlbench.records.entry import setting_of, spec_of
+from lnlbench.spec import TrialSpec
 
 SETTINGS, PLANNED = "settings", "planned"
 
@@ -53,6 +54,11 @@ def unpack(stored: Mapping[str, Any]) -> dict[str, Any]:
     settings = [setting_of(spec) for spec in plan.pop(SETTINGS)]
     plan["trials"] = [{**trial, "setting": settings[trial["setting"]]} for trial in plan.pop(PLANNED)]
     return plan
+
+
+def planned_spec(trial: Mapping[str, Any]) -> TrialSpec:
+    """Return the spec of one of a plan's ``trials``."""
+    return spec_of(trial["setting"], trial["seed"])
 
 
 def _shortened(trial: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from lnlbench.records.entry import (
     entry_of,
     kinds_mark,
     short,
+    spec_of,
 )
 from lnlbench.records.record import Record
-from lnlbench.records.setting import spec_of
 from lnlbench.spec import DatasetSpec, TrialSpec
 
 _SHOWN = 3  # reasons in a warning

@@ -30,9 +30,8 @@ from lnlbench.records.record import Record
 from lnlbench.running.job import Job
 from lnlbench.running.worker import Limits, work, work_together
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.attempt import failure
+from lnlbench.trials.attempt import StopTrial, failure
 from lnlbench.trials.batched.grouping import Unit
-from lnlbench.trials.trial import StopTrial
 from lnlbench.trials.workspace import RunSettings
 
 # A trial that loses its node is run elsewhere; one that loses this many probably does not fit.

@@ -27,7 +27,7 @@ from lnlbench.running.provenance import complete, look_up
 from lnlbench.running.seconds import expected_seconds, longest_first, sizes_here
 from lnlbench.spec import TrialSpec
 from lnlbench.trials.checkpoint import Checkpoints
-from lnlbench.trials.mode_shift import shift_warning
+from lnlbench.trials.measuring.mode_shift import shift_warning
 from lnlbench.trials.workspace import Workspace
 
 if TYPE_CHECKING:

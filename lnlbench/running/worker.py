@@ -19,9 +19,8 @@ from lnlbench.errors import StoreError
 from lnlbench.launching.companions import Companions, attempt_with
 from lnlbench.records.record import Record
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.attempt import attempt_trial
+from lnlbench.trials.attempt import StopTrial, attempt_trial
 from lnlbench.trials.batched.together import Together
-from lnlbench.trials.trial import StopTrial
 from lnlbench.trials.workspace import Workspace
 
 _STANDARD_ERROR = 2  # the file descriptor: sys.stderr may be anything in a worker
@@ -81,7 +80,7 @@ def work(
     companions : Companions, optional
         Processes that share it.
     on_epoch : callable, optional
-        See :func:`lnlbench.trials.trial.run_trial`.
+        See :func:`lnlbench.trials.attempt.run_trial`.
 
     Returns
     -------

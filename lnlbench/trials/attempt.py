@@ -15,12 +15,69 @@ from lnlbench.errors import LnlbenchError, StoreError
 from lnlbench.models.device_trouble import LOST_DEVICE, is_lost, memory_advice
 from lnlbench.records.record import Record, Status
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.trial import run_trial
+from lnlbench.trials.checkpoint import Checkpoints, agreed
+from lnlbench.trials.recording import record_of
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import Workspace
 
 # Characters of a failure that are kept.
 MESSAGE_LENGTH = 2_000
 TRACE_LENGTH = 20_000
+
+
+class StopTrial(BaseException):
+    """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
+
+
+def run_trial(
+    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+) -> Record:
+    """Run one trial, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    spec : TrialSpec
+    workspace : Workspace
+        Data, weights and caches of this process.
+    on_epoch : callable, optional
+        Called after each epoch, when its checkpoint is saved, with what the epoch gave: an
+        entry of ``Record.history``; of a trial that is continued, with the earlier ones first.
+        May raise :class:`StopTrial`.
+
+    Returns
+    -------
+    Record
+        With status done.
+
+    Raises
+    ------
+    LnlbenchError
+        If the trial cannot be run as specified.
+    """
+    checkpoints, team = Checkpoints(workspace.setting.checkpoints), workspace.team
+    trial = Trial(spec, workspace)
+    saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity, workspace.device)
+    if not team.alone:
+        saved, trial.discarded = agreed(team, trial.identity, saved, trial.discarded)
+
+    def tell(entry: Mapping[str, Any]) -> None:
+        stop: StopTrial | None = None
+        if on_epoch is not None:
+            try:
+                on_epoch(entry)
+            except StopTrial as asked:
+                stop = asked
+        if team.told(stop is not None):  # all processes stop after the same epoch
+            raise stop or StopTrial
+
+    if saved is not None:
+        for entry in saved["history"]:
+            tell(entry)
+    for entry in trial.epochs(saved):
+        if team.first and trial.finished < spec.epochs:
+            checkpoints.save(spec.trial_id, trial.identity, trial.state())
+        tell(entry)
+    return record_of(trial)
 
 
 def attempt_trial(

@@ -39,14 +39,9 @@ from lnlbench.basics.clocks import Clocks, now
 from lnlbench.basics.environment import describe_environment
 from lnlbench.basics.facts import (
     CodeFacts,
-    EmbeddingFacts,
     EpochFacts,
-    ExecutionFacts,
-    ModelFacts,
     ShiftFacts,
-    VerdictFacts,
 )
-from lnlbench.basics.process_settings import is_deterministic, tf32_flags
 from lnlbench.basics.seeding import derive_seed
 from lnlbench.deploy.keeping import ModelKeeper
 from lnlbench.errors import UsageError
@@ -56,76 +51,17 @@ from lnlbench.models.kinds.backward_cost import count_backward_units
 from lnlbench.models.ledger import Ledger
 from lnlbench.models.phase_kind import PhaseKind
 from lnlbench.processes.spread import add_up_gradients, check_alike, level, weight_sums
-from lnlbench.records.beside.verdicts import encode_verdicts, facts_of
-from lnlbench.records.record import Record, Status
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.accuracy import at_epochs, measure, predictions_of, summarise
 from lnlbench.trials.adaptation import IMAGES
-from lnlbench.trials.checkpoint import Checkpoints, agreed
-from lnlbench.trials.embedding import choose_sample, embed
-from lnlbench.trials.judging import judge, memorised
-from lnlbench.trials.mode_shift import measure_shift
+from lnlbench.trials.measuring.accuracy import measure, predictions_of
+from lnlbench.trials.measuring.embedding import choose_sample
+from lnlbench.trials.measuring.mode_shift import measure_shift
 from lnlbench.trials.networks import InitialWeights, Model
 from lnlbench.trials.phase_inputs import Splits, make_splits
 from lnlbench.trials.problem import Problem, prepare_problem
 from lnlbench.trials.workspace import Workspace
 
 Entry = EpochFacts  # what an epoch gave
-
-
-class StopTrial(BaseException):
-    """Raised by ``on_epoch`` to end a trial without a record; not an error of the trial."""
-
-
-def run_trial(
-    spec: TrialSpec, workspace: Workspace, on_epoch: Callable[[Mapping[str, Any]], None] | None = None
-) -> Record:
-    """Run one trial, from its last checkpoint if there is one.
-
-    Parameters
-    ----------
-    spec : TrialSpec
-    workspace : Workspace
-        Data, weights and caches of this process.
-    on_epoch : callable, optional
-        Called after each epoch, when its checkpoint is saved, with what the epoch gave: an
-        entry of ``Record.history``; of a trial that is continued, with the earlier ones first.
-        May raise :class:`StopTrial`.
-
-    Returns
-    -------
-    Record
-        With status done.
-
-    Raises
-    ------
-    LnlbenchError
-        If the trial cannot be run as specified.
-    """
-    checkpoints, team = Checkpoints(workspace.setting.checkpoints), workspace.team
-    trial = Trial(spec, workspace)
-    saved, trial.discarded = checkpoints.load(spec.trial_id, trial.identity, workspace.device)
-    if not team.alone:
-        saved, trial.discarded = agreed(team, trial.identity, saved, trial.discarded)
-
-    def tell(entry: Mapping[str, Any]) -> None:
-        stop: StopTrial | None = None
-        if on_epoch is not None:
-            try:
-                on_epoch(entry)
-            except StopTrial as asked:
-                stop = asked
-        if team.told(stop is not None):  # all processes stop after the same epoch
-            raise stop or StopTrial
-
-    if saved is not None:
-        for entry in saved["history"]:
-            tell(entry)
-    for entry in trial.epochs(saved):
-        if team.first and trial.finished < spec.epochs:
-            checkpoints.save(spec.trial_id, trial.identity, trial.state())
-        tell(entry)
-    return trial.record()
 
 
 class Trial:
@@ -163,6 +99,16 @@ class Trial:
         The processes that share the trial, of one as a rule.
     batched : int
         How many trials it was trained together with, itself included; 0 for one on its own.
+    code, kind_code
+        Fingerprints of the method, and of kinds of phases by name.
+    extractions, continued : list of dict
+        What the feature cache held for it, and where it was trained before it was continued here.
+    published : Selection or None
+        The last one that the method made.
+    kept_models : ModelKeeper
+        Its networks after the best epoch and the last one, where they are to be saved.
+    embedding_sample : Sample or None
+        Which test images are to be mapped.
     """
 
     phase: Phase
@@ -185,10 +131,10 @@ class Trial:
         self.clocks, self.ledger = Clocks(workspace.device), Ledger()
         self.history: list[Entry] = []
         self.events: dict[str, int] = {}
-        self._published: Selection | None = None  # the last one, for verdicts
-        self._models = ModelKeeper(spec, workspace.setting.models)
-        self._extractions: list[dict[str, Any]] = []
-        self._continued: list[dict[str, Any]] = []
+        self.published: Selection | None = None
+        self.kept_models = ModelKeeper(spec, workspace.setting.models)
+        self.extractions: list[dict[str, Any]] = []
+        self.continued: list[dict[str, Any]] = []
         self._shift: ShiftFacts | None = None  # of the phase that begins
         self.discarded: str | None = None
         self.batched = 0
@@ -199,17 +145,19 @@ class Trial:
         with self.clocks("setup"):
             self.problem = problem or prepare_problem(spec, workspace)
             self._metrics = workspace.metrics()
-            self._code: CodeFacts = {}
+            self.code: CodeFacts = {}
             if method_class is None:
-                method_class, self._code = workspace.method(spec.method.name)
+                method_class, self.code = workspace.method(spec.method.name)
             self.kinds = [workspace.phase_kind(phase.kind)[0](phase) for phase in spec.phases]
-            self._kind_code = {phase.kind: workspace.phase_kind(phase.kind)[1] for phase in spec.phases}
+            self.kind_code = {phase.kind: workspace.phase_kind(phase.kind)[1] for phase in spec.phases}
             asked = [(kind.phase.kind, kind.supports(spec, kind.phase)) for kind in self.kinds]
             for who, declined in (*asked, (spec.method.name, method_class.supports(spec))):
                 if isinstance(declined, Skip):
                     raise UsageError(f"{who} declines this trial: {declined.reason}.")
             # Now and not when it is needed: what cannot be mapped shall not be trained first.
-            self._sample = choose_sample(spec.embedding, self.problem.dataset) if spec.embedding else None
+            self.embedding_sample = (
+                choose_sample(spec.embedding, self.problem.dataset) if spec.embedding else None
+            )
             features = self.problem.dataset.train.features
             self._predictions = TrainingPredictions(
                 len(self.problem.train_labels), self.problem.classes, workspace.device
@@ -252,8 +200,8 @@ class Trial:
         """What a checkpoint must agree with to be continued: code, data and weights."""
         return {
             "version": __version__,
-            "method": self._code.get("fingerprint", ""),
-            "kinds": self._kind_code,
+            "method": self.code.get("fingerprint", ""),
+            "kinds": self.kind_code,
             "backbone": self.model.fingerprint,
             "data": self.problem.dataset.fingerprint,
             "execution": [self.model.execution.precision, self.model.execution.channels_last],
@@ -326,7 +274,7 @@ class Trial:
     def _extracted(self, entry: CachedFeatures, images: int) -> None:
         """Count what the cache holds for this trial, whoever made it."""
         self.ledger.add("features", "backbone_forward", images)
-        self._extractions.append({"seconds": entry.seconds, "threads": entry.threads, "fresh": entry.fresh})
+        self.extractions.append({"seconds": entry.seconds, "threads": entry.threads, "fresh": entry.fresh})
 
     def _measure_shift(self, before: PhaseKind, kind: PhaseKind) -> ShiftFacts | None:
         """Compare modes and views where a phase trains the backbone, and the one before it kept it."""
@@ -433,16 +381,18 @@ class Trial:
         if epoch == 0 and self._shift is not None:
             entry["shift"] = self._shift
         if phase.selection is not None:
-            self._published = phase.selection
+            self.published = phase.selection
             entry["selection"] = measure_selection(
                 phase.selection, problem.train_labels.numpy(), problem.true_labels, problem.classes
             )
         if not self.team.alone:
             self._check_alike(entry)
         self.history.append(entry)
-        if self._models.folder is not None:
+        if self.kept_models.folder is not None:
             with clocks("models"):
-                self._models.look(self.method, self.splits.validation, self.history, phase.index, self.ledger)
+                self.kept_models.look(
+                    self.method, self.splits.validation, self.history, phase.index, self.ledger
+                )
         return entry
 
     def _look(self) -> tuple[Predictions, Predictions]:
@@ -475,32 +425,17 @@ class Trial:
             "scaler": None if self.phase.scaler is None else self.phase.scaler.state_dict(),
             "ledger": self.ledger.to_dict(),
             "seconds": self.clocks.seconds,
-            "extractions": self._extractions,
+            "extractions": self.extractions,
             "started": self.started,
             "published": self._kept_selection(),
-            "best_model": self._initial.named(self._models.state()),
-            "continued": [*self._continued, self._here()],
+            "best_model": self._initial.named(self.kept_models.state()),
+            "continued": [*self.continued, self._here()],
         }
 
     def _kept_selection(self) -> list[torch.Tensor | None] | None:
-        if self._published is None or not self.workspace.setting.verdicts:
+        if self.published is None or not self.workspace.setting.verdicts:
             return None
-        return [self._published.selected, self._published.score]
-
-    def _judge(self) -> tuple[bytes | None, VerdictFacts | None]:
-        """Return the verdicts on the training samples, where they are asked for, and their facts."""
-        if not self.workspace.setting.verdicts:
-            return None, None
-        with self.clocks("verdicts"), self.ledger.bucket("evaluation"):
-            verdicts = judge(self.method, self.splits, self.problem, self._published)
-        table = encode_verdicts(verdicts)
-        return table, {**facts_of(table), "memorised": memorised(verdicts, self.problem)}
-
-    def _save_models(self) -> ModelFacts | None:
-        if self._models.folder is None or not self.team.first:
-            return None
-        with self.clocks("models"):
-            return self._models.write(self.problem.dataset.classes, self.model.initial, self.history)
+        return [self.published.selected, self.published.score]
 
     def _here(self) -> dict[str, Any]:
         """Return what of this process a trial that is continued in another may differ in."""
@@ -521,98 +456,9 @@ class Trial:
         # Loading everything a second time took time as well.
         for clock, seconds in saved["seconds"].items():
             self.clocks.seconds[clock] = self.clocks.read(clock) + seconds
-        self._extractions = list(saved["extractions"])
+        self.extractions = list(saved["extractions"])
         self.started = saved["started"]
-        self._models.load(self._initial.filled(saved.get("best_model"), device))
+        self.kept_models.load(self._initial.filled(saved.get("best_model"), device))
         if saved.get("published") is not None:
-            self._published = Selection(*saved["published"])
-        self._continued = list(saved["continued"])
-
-    def _arithmetic(self) -> ExecutionFacts:
-        """Return what the process was set to, and what of the device was used."""
-        device = self.workspace.device
-        on_gpu = device.type == "cuda"
-        return {
-            "tf32": tf32_flags() if on_gpu else None,
-            "deterministic": is_deterministic(),
-            "peak_memory": torch.cuda.max_memory_allocated(device) if on_gpu else None,
-        }
-
-    def _embed(self) -> EmbeddingFacts | None:
-        """Return the maps of test features, where the spec asks for them."""
-        backbone, sample = self.model.backbone, self._sample
-        if self.spec.embedding is None or sample is None or backbone is None:
-            return None
-        dataset, execution = self.problem.dataset, self.model.execution
-        with self.clocks("embedding"):
-            return embed(
-                self.spec.embedding,
-                sample,
-                self.workspace.image_inputs(dataset, dataset.test, sample.rows, backbone, execution),
-                backbone=backbone,
-                network=self.model.networks[0],
-                execution=execution,
-                device=self.workspace.device,
-                ledger=self.ledger,
-            )
-
-    def record(self) -> Record:
-        """Return the record of a trial whose epochs have all been run."""
-        embedding = self._embed()
-        table, verdict_facts = self._judge()
-        problem, execution, setting = self.problem, self.model.execution, self.workspace.setting
-        selections = [entry["selection"] for entry in self.history if "selection" in entry]
-        chosen = summarise(self.history)
-        return Record(
-            self.spec,
-            Status.DONE,
-            metrics=chosen,
-            history=self.history,
-            measured=at_epochs(self.history, chosen),
-            times={
-                "setup_s": self.clocks.read("setup"),
-                "features_s": sum(entry["seconds"] for entry in self._extractions),
-                "features_shared": not all(entry["fresh"] for entry in self._extractions),
-                "train_s": self.clocks.read("train"),
-                "eval_s": self.clocks.read("evaluation"),
-                "wall_s": sum(self.clocks.seconds.values()),
-            },
-            ledger=self.ledger.to_dict(),
-            selection=selections[-1] if selections else None,
-            noise=problem.noise.to_dict(),
-            events=self.events,
-            data={
-                "fingerprint": problem.dataset.fingerprint,
-                "classes": problem.classes,
-                "train": len(problem.train_labels),
-                "validation": len(problem.validation_labels),
-                "test": len(problem.test_labels),
-                "standin": problem.dataset.standin,
-            },
-            execution={
-                "device": str(self.workspace.device),
-                "precision": execution.precision,
-                "layout": execution.layout,
-                **self._arithmetic(),
-                "threads": setting.threads,
-                "workers": setting.workers,
-                "feature_threads": sorted({entry["threads"] for entry in self._extractions}),
-                "trained_parameters": self.model.trained_parameters,
-                "executor": setting.executor,
-                "jobs": setting.jobs,
-                **({} if self.team.alone else {"processes": self.team.size}),
-                **({} if setting.gpus is None else {"gpus": setting.gpus}),
-                "shared_device": setting.jobs > 1,
-                **({"batched": self.batched} if self.batched else {}),
-                "continued": self._continued,
-                "discarded_checkpoint": self.discarded,
-            },
-            environment=describe_environment(),
-            plugin={**self._code, "backbone": self.model.fingerprint, "kinds": self._kind_code},
-            embedding=embedding,
-            verdicts=verdict_facts,
-            verdict_table=table,
-            models=self._save_models(),
-            started=self.started,
-            finished=now(),
-        )
+            self.published = Selection(*saved["published"])
+        self.continued = list(saved["continued"])

@@ -21,8 +21,8 @@ from lnlbench.analysis.tables.render import RENDERERS, latex_document, render, r
 from lnlbench.analysis.tables.tables import Table, build_table
 from lnlbench.errors import UsageError
 from lnlbench.records.frame import build_frame
+from lnlbench.records.plan_file import planned_spec
 from lnlbench.records.record import Record
-from lnlbench.records.setting import planned_spec
 from lnlbench.spec import BackboneSpec, DatasetSpec, PhaseSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden"

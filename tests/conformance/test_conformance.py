@@ -27,8 +27,8 @@ from lnlbench.data.source import Dataset
 from lnlbench.errors import ExitCode, PluginError
 from lnlbench.plugins import registry
 from lnlbench.spec import MethodSpec, NoiseSpec, TrialSpec
+from lnlbench.trials.attempt import run_trial
 from lnlbench.trials.problem import Problem, prepare_problem
-from lnlbench.trials.trial import run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 

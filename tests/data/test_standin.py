@@ -135,7 +135,7 @@ def test_not_every_data_set_has_one(tmp_path, capsys):
 
 def test_a_trial_on_files_is_the_same_with_workers_and_says_that_it_is_a_stand_in(tmp_path):
     from lnlbench.grids.plan import plan
-    from lnlbench.trials.trial import run_trial
+    from lnlbench.trials.attempt import run_trial
     from lnlbench.trials.workspace import RunSettings, Workspace
 
     WebVisionMini().make_standin(tmp_path, per_class=1, seed=0)

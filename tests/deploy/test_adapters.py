@@ -25,6 +25,7 @@ from lnlbench.models.kinds.low_rank import LowRank
 from lnlbench.records.record import Record
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
 from lnlbench.trials.problem import prepare_problem
+from lnlbench.trials.recording import record_of
 from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
@@ -71,7 +72,7 @@ def trained(place: Path, chosen: TrialSpec, models: Path) -> tuple[Record, Trial
     trial = Trial(chosen, workspace)
     for _ in trial.epochs():
         pass
-    return trial.record(), trial
+    return record_of(trial), trial
 
 
 def library_model(place: Path, library: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -20,8 +20,10 @@ from lnlbench.deploy.model_files import MANIFEST, WEIGHTS, find_model
 from lnlbench.deploy.snapshots import UnsavableError, predicting_networks
 from lnlbench.errors import DataError, UsageError, WeightsError
 from lnlbench.grids.plan import plan
+from lnlbench.trials.attempt import run_trial
 from lnlbench.trials.problem import prepare_problem
-from lnlbench.trials.trial import Trial, run_trial
+from lnlbench.trials.recording import record_of
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 NEEDS_PEFT = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft")
@@ -107,7 +109,7 @@ def test_saving_changes_no_number_and_survives_an_interruption(workspace, out, p
     again = Trial(probed.spec, workspace)
     for _ in again.epochs(states[-2]):
         pass
-    assert again.record().models == probed.models
+    assert record_of(again).models == probed.models
 
 
 def test_a_model_of_features_takes_features(tmp_path):

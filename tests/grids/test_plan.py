@@ -12,7 +12,7 @@ from lnlbench.errors import GridError, LnlbenchError, NothingSelectedError, Plug
 from lnlbench.grids.grid_file import read_grid
 from lnlbench.grids.plan import plan
 from lnlbench.plugins import registry
-from lnlbench.records.setting import planned_spec
+from lnlbench.records.plan_file import planned_spec
 from lnlbench.spec import BackboneSpec, PhaseSpec, has_images
 
 GRID = """\

@@ -6,7 +6,7 @@ import pytest
 
 from lnlbench.basics.facts import EpochFacts
 from lnlbench.metrics.label_wave import label_wave
-from lnlbench.trials.accuracy import summarise
+from lnlbench.trials.measuring.accuracy import summarise
 
 
 def history(*phases: list[float | None]) -> list[EpochFacts]:

@@ -18,8 +18,8 @@ from lnlbench.plugins import registry
 from lnlbench.records.record import Record, Status
 from lnlbench.running.job import add_plugins
 from lnlbench.spec import TrialSpec
-from lnlbench.trials.attempt import attempt_trial
-from lnlbench.trials.trial import StopTrial, Trial
+from lnlbench.trials.attempt import StopTrial, attempt_trial
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 HERE = Path(__file__).parent

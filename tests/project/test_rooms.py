@@ -45,6 +45,7 @@ ROOMS = (
     "analysis.paper",
     "grids",
     "deploy",
+    "trials.measuring",
     "trials",
     "launching",
     "trials.batched",

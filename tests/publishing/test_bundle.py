@@ -20,10 +20,10 @@ from lnlbench.errors import ExitCode, StoreError
 from lnlbench.publishing.checking import check_published, contradictions
 from lnlbench.publishing.recomputing import candidates, choose, compare_records
 from lnlbench.records.frame import build_frame
+from lnlbench.records.plan_file import planned_spec
 from lnlbench.records.reading.folders import read_results
 from lnlbench.records.reading.published_folder import ORIGIN, RECORDS, read_published
 from lnlbench.records.record import Record
-from lnlbench.records.setting import planned_spec
 from lnlbench.spec import TrialSpec
 
 FILES = {

@@ -12,9 +12,8 @@ from results_factory import fill, make_plan, make_record, make_spec
 import lnlbench
 from lnlbench.basics.files import read_checked, write_checked
 from lnlbench.errors import StoreError
-from lnlbench.records.plan_file import pack, unpack
+from lnlbench.records.plan_file import pack, planned_spec, unpack
 from lnlbench.records.reading.published_folder import ORIGIN, PLANS, read_published
-from lnlbench.records.setting import planned_spec
 from lnlbench.records.store import Store
 from lnlbench.spec import TrialSpec
 

@@ -25,7 +25,7 @@ from lnlbench.running.cost import (
     sizes_of,
 )
 from lnlbench.spec import BackboneSpec, DatasetSpec, NoiseSpec, PhaseSpec, TrialSpec
-from lnlbench.trials.trial import run_trial
+from lnlbench.trials.attempt import run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 # One training sample, so that units are per sample.

@@ -16,8 +16,10 @@ from lnlbench.models import batch_statistics
 from lnlbench.models.execution import Execution
 from lnlbench.spec import BackboneSpec, DatasetSpec, NoiseSpec, PhaseSpec, TrialSpec
 from lnlbench.trials.adaptation import IMAGES, adapted, chosen_images
-from lnlbench.trials.mode_shift import measure_shift, shift_warning
-from lnlbench.trials.trial import Trial, run_trial
+from lnlbench.trials.attempt import run_trial
+from lnlbench.trials.measuring.mode_shift import measure_shift, shift_warning
+from lnlbench.trials.recording import record_of
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 COVERS = ("trial", "cache")
@@ -138,7 +140,7 @@ def test_probing_and_fine_tuning_see_one_adapted_network(tmp_path):
     next(epochs)
     probed = trial.splits.train.plain(torch.arange(54))
     next(epochs)
-    record = [*epochs] and trial.record()
+    record = [*epochs] and record_of(trial)
     network = Trial(trial_spec(), workspace).model.network(0)
     live = workspace.image_inputs(
         trial.problem.dataset,

@@ -15,14 +15,13 @@ from lnlbench.plugins import registry
 from lnlbench.records.record import Status
 from lnlbench.running.worker import Limits, work_together
 from lnlbench.trials import trial as trial_module
-from lnlbench.trials.attempt import attempt_trial
+from lnlbench.trials.attempt import attempt_trial, run_trial
 from lnlbench.trials.batched import together as together_module
 from lnlbench.trials.batched.grouping import LARGEST_GROUP, group_key, units_of
 from lnlbench.trials.batched.head_rows import HeadRows
 from lnlbench.trials.batched.together import Together
 from lnlbench.trials.checkpoint import Checkpoints
 from lnlbench.trials.networks import Model
-from lnlbench.trials.trial import run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 COVERS = ("trial",)

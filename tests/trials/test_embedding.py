@@ -14,8 +14,8 @@ from lnlbench.errors import GridError, LnlbenchError, UsageError
 from lnlbench.grids.plan import plan
 from lnlbench.records.record import Record
 from lnlbench.spec import DatasetSpec, EmbeddingSpec, TrialSpec
-from lnlbench.trials.embedding import choose_sample
-from lnlbench.trials.trial import run_trial
+from lnlbench.trials.attempt import run_trial
+from lnlbench.trials.measuring.embedding import choose_sample
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 SMALL = ["train_per_class=8", "test_per_class=6", "image_size=32", "lp.epochs=1", "fft.epochs=1"]

@@ -11,10 +11,12 @@ import torch
 from lnlbench.data.dataset import UNKNOWN, WRONG
 from lnlbench.grids.plan import plan
 from lnlbench.records.beside.verdicts import Verdicts, read_verdicts
+from lnlbench.trials.attempt import run_trial
 from lnlbench.trials.checkpoint import decode, encode
 from lnlbench.trials.judging import memorised
 from lnlbench.trials.problem import prepare_problem
-from lnlbench.trials.trial import Trial, run_trial
+from lnlbench.trials.recording import record_of
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 SMALL = ["train_per_class=12", "test_per_class=6", "image_size=32", "lp.epochs=2", "fft.epochs=1"]
@@ -113,4 +115,4 @@ def test_they_change_no_number_and_survive_an_interruption(workspace, tmp_path):
     again = Trial(asked, workspace)
     for _ in again.epochs(states[-2]):
         pass
-    assert again.record().verdict_table == whole.verdict_table
+    assert record_of(again).verdict_table == whole.verdict_table

@@ -13,7 +13,7 @@ from lnlbench.basics.facts import AccuracyFacts, EpochFacts
 from lnlbench.errors import PluginError, TrialError
 from lnlbench.inputs.network_inputs import FeatureInputs
 from lnlbench.plugins import registry
-from lnlbench.trials.accuracy import at_epochs, measure, predictions_of
+from lnlbench.trials.measuring.accuracy import at_epochs, measure, predictions_of
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 

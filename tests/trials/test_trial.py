@@ -10,11 +10,12 @@ from lnlbench.basics.process_settings import process_as_found
 from lnlbench.grids.plan import plan
 from lnlbench.models import calibration
 from lnlbench.records.record import Status
-from lnlbench.trials.accuracy import summarise
-from lnlbench.trials.attempt import attempt_trial
+from lnlbench.trials.attempt import attempt_trial, run_trial
 from lnlbench.trials.checkpoint import decode, encode
+from lnlbench.trials.measuring.accuracy import summarise
 from lnlbench.trials.problem import prepare_problem
-from lnlbench.trials.trial import Trial, run_trial
+from lnlbench.trials.recording import record_of
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 COVERS = ("trial",)
@@ -225,10 +226,10 @@ def test_a_trial_in_fp16_continues_with_the_scale_that_it_had(workspace):
     second = start()
     list(second.epochs(saved))
     assert [entry["loss"] for entry in second.history] == [entry["loss"] for entry in whole.history]
-    record = whole.record()
+    record = record_of(whole)
     assert record.execution["precision"] == "fp16"
     assert record.events["fp16_overflow"] > 0
-    assert second.record().events == record.events
+    assert record_of(second).events == record.events
     one, other = (trial.model.networks[0].state_dict() for trial in (whole, second))
     assert all(torch.equal(one[name], other[name]) for name in one if name != "_extra_state")
     assert whole.phase.scaler.state_dict() == second.phase.scaler.state_dict()

@@ -47,7 +47,7 @@ def draw_maps(
     layout : FigureLayout
         Of kind ``embedding``.
     embeddings : mapping
-        By trial id, as records hold them; see :func:`lnlbench.trials.embedding.embed`.
+        By trial id, as records hold them; see :func:`lnlbench.trials.measuring.embedding.embed`.
 
     Raises
     ------

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lnlbench.analysis.paper.published import Place, PublishedCell, PublishedTable, canonical
 from lnlbench.analysis.trial_rows import trials_of
+from lnlbench.records.plan_file import planned_spec
 from lnlbench.records.record import Record
-from lnlbench.records.setting import planned_spec
 from lnlbench.spec import TrialSpec
 
 

@@ -20,8 +20,8 @@ from lnlbench.api import Batch, Heads, Method, Predictions
 from lnlbench.api.phase import EVALUATION_BATCH
 from lnlbench.errors import PluginError, TrialError
 from lnlbench.inputs.network_inputs import Inputs
-from lnlbench.trials.accuracy import looked_at, not_finite, predictions_from
 from lnlbench.trials.batched.row_optimizers import RowOptimizer, can_step, kind_of, rows_of
+from lnlbench.trials.measuring.accuracy import looked_at, not_finite, predictions_from
 from lnlbench.trials.trial import Trial
 
 

@@ -37,6 +37,7 @@ from lnlbench.trials.batched.head_rows import HeadRows, fits_together, order_of
 from lnlbench.trials.checkpoint import Checkpoints
 from lnlbench.trials.phase_inputs import Splits
 from lnlbench.trials.problem import Problem, prepare_problem
+from lnlbench.trials.recording import record_of
 from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import Workspace
 
@@ -84,7 +85,7 @@ class Together:
     workspace : Workspace
     on_epoch : callable
         Called with a trial and what an epoch of it gave, as ``on_epoch`` of
-        :func:`lnlbench.trials.trial.run_trial`.
+        :func:`lnlbench.trials.attempt.run_trial`.
     stop : callable
         Whether to stop, asked after every epoch of all: the trials are then saved, and left unfinished.
 
@@ -236,7 +237,7 @@ class Together:
                 return None
             for _ in member.starts:  # its phase is over
                 pass
-            return trial.record()
+            return record_of(trial)
         except StoreError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  (as of a trial by itself)
