@@ -80,16 +80,24 @@ class Resolver:
     def __init__(self, grid: Grid, loaded: Mapping[str, type[Method]]) -> None:
         self.grid = grid
         self.methods = loaded
+        self._seeds_differ = any("seed" in override.where for override in grid.overrides)
+        self._known: dict[GridPoint, tuple[TrialSpec, Mapping[str, str], int | None]] = {}
 
     def trial(self, point: GridPoint) -> PlannedTrial:
         """Return the trial of a point."""
         skip = self.grid.exclusion(point)
         point = without_idle_backbone(point)
-        spec = self.spec(point)
+        # Looked up once for all seeds: that takes longer than all else of a trial.
+        place = point if self._seeds_differ else replace(point, seed=0)
+        if place not in self._known:
+            settled = self.spec(point), self.grid.reasons(point), self.grid.reference_epochs(point)
+            self._known[place] = settled
+        first, reasons, reference_epochs = self._known[place]
+        spec = replace(first, seed=point.seed)
         if skip is None:
             self._check_phases(spec, point)
             skip = next(self._declined(spec), None)
-        return PlannedTrial(spec, skip, self.grid.reasons(point), self.grid.reference_epochs(point))
+        return PlannedTrial(spec, skip, reasons, reference_epochs)
 
     def spec(self, point: GridPoint) -> TrialSpec:
         """Return what a point is the trial of, with all of its settings."""

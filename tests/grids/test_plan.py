@@ -129,6 +129,23 @@ def test_unsupported_trials_are_planned_as_skipped(grid: Path, tmp_path: Path) -
     assert [(t.spec.tuning, t.skip) for t in planned] == [("lp", "needs two phases"), ("lp-fft", None)]
 
 
+def test_an_override_may_mean_some_seeds_only(grid: Path) -> None:
+    override = "[[override]]\nwhere = { seed = 1 }\nset = { lp.lr = 0.5 }\nreason = 'odd'\n"
+    grid.write_text(GRID.replace("schema = 1\n", "schema = 1\nseeds = [0, 1, 2]\n") + override)
+    planned = plan(str(grid), where=["method=gce"]).planned
+    assert {trial.spec.seed: trial.spec.phases[0].lr for trial in planned} == {
+        0: planned[0].spec.phases[0].lr,
+        1: 0.5,
+        2: planned[0].spec.phases[0].lr,
+    }
+    assert planned[0].spec.phases[0].lr != 0.5
+    assert {trial.spec.seed: dict(trial.reasons) for trial in planned} == {
+        0: {},
+        1: {"lp.lr": "odd"},
+        2: {},
+    }
+
+
 def test_survives_json(grid: Path) -> None:
     made = plan(str(grid), where=["method=turn"], sets=["lp.lr=0.5"], seeds="0,3")
     value = json.loads(json.dumps(made.to_dict()))
