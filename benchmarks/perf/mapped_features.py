@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,10 +19,12 @@ from lnlbench.models.calibration import Execution
 from lnlbench.spec import PhaseSpec
 
 from .core_epoch import CPU, CoreEpochs
-from .measure import Line, apart, memory_of_this
+from .measure import Line, apart, interleave, memory_of_this
 from .plain_loop import LR, MOMENTUM, WEIGHT_DECAY, LinearProbing
 
 TIME_AIM, MEMORY_AIM, LINEAR_AIM = 1.15, 3.0, 1.15  # a ratio, GB, a ratio
+# Each is a whole epoch, minutes long: over these the speed of a machine drifts, so that they take turns.
+ROUNDS, QUICK_ROUNDS = 3, 1
 _PIECE = 50_000  # rows that are written at once
 
 
@@ -43,15 +46,25 @@ QUICK = MappedSizes(samples=1000, dim=16, classes=10, batch_size=128)
 
 
 def run(threads: int, quick: bool) -> Iterator[Line]:
-    """Measure each in a process of its own; yield three lines: time, memory, and time of a quarter."""
-    sizes = QUICK if quick else FULL
+    """Measure each epoch in a process of its own; yield three lines: time, memory, and time of a quarter."""
+    sizes, rounds = (QUICK, QUICK_ROUNDS) if quick else (FULL, ROUNDS)
+    few = sizes.samples // 4
+    memory: dict[str, float] = {}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
         _write(path, sizes)
-        few = sizes.samples // 4
-        bare = apart(_measured, _bare_loop, path, sizes, sizes.samples, threads)
-        core = apart(_measured, _core, path, sizes, sizes.samples, threads)
-        quarter = apart(_measured, _core, path, sizes, few, threads)
+
+        def epoch(name: str, measure: Measure, samples: int) -> float:
+            taken, peak = apart(_measured, measure, path, sizes, samples, threads)
+            memory[name] = max(peak, memory.get(name, 0.0))
+            return taken
+
+        competitors = {
+            "core": partial(epoch, "core", _core, sizes.samples),
+            "bare loop": partial(epoch, "bare loop", _bare_loop, sizes.samples),
+            "quarter": partial(epoch, "quarter", _core, few),
+        }
+        measured = interleave(competitors, rounds, warm_up=False)
     where = (
         f"random features in a file, N = {sizes.samples:,}, d = {sizes.dim}, C = {sizes.classes:,}, "
         f"batch {sizes.batch_size}"
@@ -60,16 +73,16 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
         "mapped",
         "CE epoch on features in a file, core / bare loop over the mapped file",
         where,
-        {"core": core[0], "bare loop": bare[0]},
-        (core[0] / bare[0],),
+        {name: measured.median(name) for name in ("core", "bare loop")},
+        measured.ratios("core", "bare loop"),
         aim=TIME_AIM,
     )
     yield Line(
         "mapped",
-        f"peak memory of the core's process (bare loop: {bare[1]:.1f} GB)",
+        f"peak memory of the core's process (bare loop: {memory['bare loop']:.1f} GB)",
         where,
         {},
-        (core[1],),
+        (memory["core"],),
         unit="GB",
         aim=MEMORY_AIM,
     )
@@ -77,8 +90,8 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
         "mapped",
         f"time per sample at N / at {few:,}",
         where,
-        {"N": core[0], f"{few:,}": quarter[0]},
-        (core[0] / sizes.samples * few / quarter[0],),
+        {"N": measured.median("core"), f"{few:,}": measured.median("quarter")},
+        tuple(ratio * few / sizes.samples for ratio in measured.ratios("core", "quarter")),
         aim=LINEAR_AIM,
     )
 
