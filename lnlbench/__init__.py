@@ -273,7 +273,7 @@ def rank(
     frame : pandas.DataFrame
         As :func:`load` returns it, or some rows of it.
     metric : str, default "best"
-        A number of which more is better.
+        Any number of the frame. Where less of it is better, the lowest is ahead, else the highest.
     by : iterable of str
         Columns, ``params.NAME`` or ``KIND.NAME`` that tell methods apart. Default: ``tuning`` and ``method``.
     unit : {"auto", "settings", "seeds"}

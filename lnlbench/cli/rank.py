@@ -24,7 +24,12 @@ from lnlbench.errors import UsageError
 @grid_option
 @where_option
 @plugin_option
-@click.option("--metric", default="best", show_default=True, help="Number to rank by; more is better.")
+@click.option(
+    "--metric",
+    default="best",
+    show_default=True,
+    help="Number to rank by: the highest first; the lowest, where less is better.",
+)
 @click.option(
     "--by",
     help="Axes that tell methods apart, as in tuning,method,params.tau [default: those of the grid's table].",

@@ -280,6 +280,42 @@ def test_the_same_frame_gives_the_same_ranking() -> None:
     assert rank(frame) == rank(frame)
 
 
+def test_where_less_is_better_the_lowest_is_ahead() -> None:
+    frame = frame_of(records({"ce": 60.0, "gce": 70.0, "elr": 70.05}))
+    by_accuracy = rank(frame)
+    frame["dead_classes_last"] = 100 - frame["best"]
+    by_loss = rank(frame, "dead_classes_last")
+    assert [each.name for each in by_loss.entrants] == [each.name for each in by_accuracy.entrants]
+    for loss, accuracy in zip(by_loss.entrants, by_accuracy.entrants, strict=True):
+        assert loss.score == pytest.approx(100 - accuracy.score)
+        assert loss.rank == pytest.approx(accuracy.rank)
+        assert loss.tally == accuracy.tally
+        assert loss.regret == pytest.approx(accuracy.regret)
+    for loss, accuracy in zip(by_loss.pairs, by_accuracy.pairs, strict=True):
+        assert (loss.better, loss.won) == (accuracy.better, accuracy.won)
+        mean, low, high = loss.difference
+        assert (-mean, -high, -low) == pytest.approx(accuracy.difference)
+        assert mean <= 0
+    assert "rank 1 is the best, which is the lowest" in to_text(by_loss)
+    assert "rank 1 is the best." in to_text(by_accuracy)
+
+
+def test_who_are_level_share_the_first_place() -> None:
+    frame = frame_of(records({"ce": 60.0, "gce": 70.0, "elr": 70.0}))
+    frame["dead_classes_last"] = (frame["method"] == "ce").astype(float)
+    level = rank(frame, "dead_classes_last").entrants
+    assert [(each.score, each.first) for each in level] == [(0.0, 0.5), (0.0, 0.5), (1.0, 0.0)]
+    assert f"{level[0].score:.2f}" == "0.00"
+
+
+def test_of_a_number_that_is_neither_good_nor_bad_the_highest_comes_first() -> None:
+    frame = frame_of(records({"ce": 60.0, "gce": 70.0}))
+    frame["memorised"] = frame["best"]
+    text = to_text(rank(frame, "memorised"))
+    assert "rank 1 is the highest." in text
+    assert "the best" not in text
+
+
 def test_many_settings_are_what_tests_are_over() -> None:
     noises = tuple(f"symmetric-0.{tenth}" for tenth in range(1, 9))
     found = rank(frame_of(records({"ce": 60.0, "gce": 70.0}, noises)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lnlbench.analysis.axes import Key, TrialRow, check_parameters, in_order, is_choice, key_of, resolve_axis
 from lnlbench.analysis.cells import draft_cell
 from lnlbench.analysis.names import clean, describe
-from lnlbench.analysis.quantities import check_quantity
+from lnlbench.analysis.quantities import check_quantity, quantity
 from lnlbench.analysis.table_layout import Layout
 from lnlbench.errors import NothingSelectedError, UsageError
 
@@ -36,7 +36,8 @@ class Contest:
     keys : tuple of dict
         Of each setting, ``dataset``, ``noise_label``, ``noise`` and ``backbone``.
     values : array [settings, entrants, seeds]
-        NaN where a seed was not run.
+        The metric, or its negative where less of it is better: the larger one is ahead. NaN where a seed was
+        not run.
     costs : array [settings, entrants]
         Means of the column ``cost``; NaN where it is not known.
     shared : tuple of bool
@@ -44,6 +45,8 @@ class Contest:
         that they can be compared in pairs.
     left_out : tuple of str
         What was not ranked, and why.
+    sign : float
+        What makes numbers of the metric of ``values`` and of their differences, 1 or −1.
     """
 
     metric: str
@@ -54,6 +57,7 @@ class Contest:
     costs: Numbers
     shared: tuple[bool, ...]
     left_out: tuple[str, ...]
+    sign: float = 1.0
 
     @property
     def means(self) -> Numbers:
@@ -71,6 +75,7 @@ class Contest:
             self.costs[list(settings)],
             tuple(self.shared[at] for at in settings),
             (),
+            self.sign,
         )
 
 
@@ -137,7 +142,7 @@ def make_contest(trials: Sequence[TrialRow], metric: str = "best", by: Iterable[
     trials : sequence of TrialRow
         See :func:`lnlbench.analysis.trial_rows.trials_of`.
     metric : str, default "best"
-        A number of which more is better.
+        Any number of the results frame. Where less of it is better, the lowest is ahead, else the highest.
     by : iterable of str
         Axes that tell entrants apart. Default: tuning mode and method.
 
@@ -155,6 +160,7 @@ def make_contest(trials: Sequence[TrialRow], metric: str = "best", by: Iterable[
         If fewer than two entrants have results in a common setting.
     """
     check_quantity(metric, "metric")
+    sign = -1.0 if quantity(metric).better == "lower" else 1.0
     grouped = group_trials(trials, by)
     cells, settings, entrants = grouped.cells, grouped.settings, grouped.entrants
     titles, names = grouped.titles, grouped.names
@@ -180,7 +186,7 @@ def make_contest(trials: Sequence[TrialRow], metric: str = "best", by: Iterable[
     for i, line in enumerate(places):
         for j, found in enumerate(line):
             for trial in found:
-                values[i, j, seeds.index(trial["seed"])] = trial[metric]
+                values[i, j, seeds.index(trial["seed"])] = sign * trial[metric]
             known = [trial["cost"] for trial in found if trial["cost"] is not None]
             costs[i, j] = np.mean(known) if known else np.nan
     return Contest(
@@ -192,6 +198,7 @@ def make_contest(trials: Sequence[TrialRow], metric: str = "best", by: Iterable[
         costs,
         tuple(_shared(line) for line in places),
         tuple(left_out),
+        sign,
     )
 
 

@@ -45,7 +45,8 @@ class Entrant:
     score : float
         Mean over settings of the mean over seeds.
     first : float
-        Share of resamples (settings, then seeds) in which its score is the highest.
+        Share of resamples (settings, then seeds) in which its score is ahead of all others; those in which
+        several are level are divided among these.
     tally : Tally
     regret : tuple of float
         Mean and largest distance to the best of each setting, in the units of the metric.
@@ -72,10 +73,10 @@ class Pairing:
     Attributes
     ----------
     better, other : str
-        ``better`` has the higher score.
+        ``better`` has the higher score; the lower one, where less is better.
     difference : tuple of float
-        In scores, with its 95 % interval, which is about what the tests are about (``unit``) and not
-        corrected for many comparisons.
+        Of their scores, ``better`` minus ``other``, with its 95 % interval, which is about what the tests are
+        about (``unit``) and not corrected for many comparisons.
     p : float
         Of Wilcoxon's signed-rank test, adjusted after Holm.
     separable : bool
@@ -183,7 +184,7 @@ def rank(frame: pd.DataFrame, metric: str = "best", by: Iterable[str] = (), unit
     frame : pandas.DataFrame
         One row per trial; see :func:`lnlbench.records.frame.build_frame`.
     metric : str, default "best"
-        Number of which more is better.
+        Any number of the frame. Where less of it is better, the lowest is ahead, else the highest.
     by : iterable of str
         Axes that tell entrants apart. Default: tuning mode and method.
     unit : {"auto", "settings", "seeds"}
@@ -210,7 +211,8 @@ def rank(frame: pd.DataFrame, metric: str = "best", by: Iterable[str] = (), unit
     rank_interval = nested_interval(by_setting[:, :, None], draw(len(contest.settings), 1))
     low, high = (np.clip(ends, 1, len(contest.entrants)) for ends in (rank_interval.low, rank_interval.high))
     resampled = resampled_means(contest, draws)
-    first = np.bincount(resampled.argmax(axis=1), minlength=len(contest.entrants)) / len(resampled)
+    ahead = resampled == resampled.max(axis=1, keepdims=True)
+    first = (ahead / ahead.sum(axis=1, keepdims=True)).mean(axis=0)
     differences = paired_differences(contest)
     won = verdicts(contest, differences)
     counted = tallies(contest, won)
@@ -222,7 +224,7 @@ def rank(frame: pd.DataFrame, metric: str = "best", by: Iterable[str] = (), unit
         Entrant(
             contest.entrants[at],
             (float(rank_interval.mean[at]), float(low[at]), float(high[at])),
-            float(score[at]),
+            contest.sign * float(score[at]) + 0.0,  # no zero is shown as negative
             float(first[at]),
             counted[at],
             (float(mean_regret[at]), float(largest_regret[at])),
@@ -255,14 +257,15 @@ def _pairings(
     adjusted = holm(signed_rank_tests(differences, unit))
     found = []
     for at, (first, second) in enumerate(pairs):
-        sign = 1.0 if interval.mean[at] >= 0 else -1.0
-        better, other = (first, second) if sign > 0 else (second, first)
-        ends = sorted((sign * float(interval.low[at]), sign * float(interval.high[at])))
-        mine = sign * won[:, at]
+        turn = 1.0 if interval.mean[at] >= 0 else -1.0
+        better, other = (first, second) if turn > 0 else (second, first)
+        shown = turn * contest.sign
+        ends = sorted((shown * float(interval.low[at]), shown * float(interval.high[at])))
+        mine = turn * won[:, at]
         pairing = Pairing(
             contest.entrants[better],
             contest.entrants[other],
-            (sign * float(interval.mean[at]), ends[0], ends[1]),
+            (shown * float(interval.mean[at]), ends[0], ends[1]),
             adjusted[at],
             adjusted[at] <= 1 - CONFIDENCE,
             (int((mine == 1).sum()), int((mine == 0).sum()), int((mine == -1).sum())),

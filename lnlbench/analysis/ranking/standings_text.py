@@ -61,9 +61,14 @@ def sentences(standings: Standings) -> list[str]:
     seeds = _plural(most, "seed") if least == most else f"{least} to {most} seeds"
     count = len(standings.settings)
     number = quantity(standings.metric).axis or quantity(standings.metric).label
+    better = quantity(standings.metric).better
+    extreme, side = ("lowest", "below") if better == "lower" else ("highest", "above")
+    # Of a number like purity nobody can say which is the best.
+    best, good = ("best", "good") if better else ("highest", "high")
+    first = f"best, which is the {extreme}" if better == "lower" else best
     text = [
         f"{len(standings.entrants)} methods in {_plural(count, 'setting')}, {seeds} each: {number}, "
-        "means over seeds, then over settings; rank 1 is the best."
+        f"means over seeds, then over settings; rank 1 is the {first}."
     ]
     if (test := standings.friedman) is not None:
         text.append(
@@ -84,7 +89,7 @@ def sentences(standings: Standings) -> list[str]:
     text.append(
         f"Intervals: {CONFIDENCE:.0%}, nested bootstrap of settings, then seeds ({RESAMPLES:,} resamples); "
         f"of ranks about further settings, of differences about {about}, not corrected for the number of "
-        "pairs. First: share of resamples in which the mean is the highest."
+        f"pairs. First: share of resamples in which the mean is the {extreme}."
     )
     if not math.isnan(standings.smallest):
         text.append(
@@ -96,9 +101,9 @@ def sentences(standings: Standings) -> list[str]:
     )
     text.append(
         "Won, tied, lost: comparisons with all others in single settings, in pairs of trials of one seed, "
-        f"which share data and wrong labels{pairing}; of a win, the {CONFIDENCE:.0%} interval lies above "
-        "0, without correction. Regret: mean (largest) distance to the best of each setting. "
-        "*: no other method is as good and as cheap."
+        f"which share data and wrong labels{pairing}; of a win, the {CONFIDENCE:.0%} interval lies {side} "
+        f"0, without correction. Regret: mean (largest) distance to the {best} of each setting. "
+        f"*: no other method is as {good} and as cheap."
     )
     return text
 
