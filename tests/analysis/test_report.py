@@ -176,6 +176,15 @@ def test_what_others_wrote_is_text(tmp_path: Path) -> None:
     assert EVIL in Reader(page).text
 
 
+def test_degenerate_cases_are_counted_by_method(tmp_path: Path) -> None:
+    specs = [make_spec("turn", "lp", seed=seed) for seed in (0, 1, 2)] + [make_spec("ce", "lp")]
+    events = [{"a": 3}, {"a": 1, "b": 2}, {"a": 2}, {}]
+    records = [make_record(spec, events=met) for spec, met in zip(specs, events, strict=True)]
+    page = report_of(read_results([fill(tmp_path / "out", records, make_plan(specs)).root]))
+    said = "turn: a (1 to 3 times in 3 of its trials); turn: b (2 times in 1 of its trials)."
+    assert f"Degenerate cases that methods met and handled: {said}" in Reader(page).text
+
+
 def test_it_stays_small(tmp_path: Path) -> None:
     """At most 1 MB per 1,000 trials, with twenty epochs each."""
     noises = [f"symmetric-0.{tenth}" for tenth in range(1, 6)]

@@ -150,7 +150,7 @@ def _belief(cells: Sequence[ReportCell], records: Mapping[str, Record], caption:
     used = [trial for cell in cells for trial in cell.used]
     stale = sum(trial["stale"] is not None for trial in used)
     aware = sorted({cell.entrant for cell in cells if any(trial["noise_aware"] for trial in cell.used)})
-    events = sorted({f"{trial['method']}: {trial['events']}" for trial in used if trial["events"]})
+    events = _events(used, records)
     shared = sum(bool(trial["shared_device"]) for trial in used)
     points = [
         *caption[1:],
@@ -172,6 +172,19 @@ def _belief(cells: Sequence[ReportCell], records: Mapping[str, Record], caption:
         "checksums; the commands below make any of them again."
     )
     return Section("belief", "How this was made", bullets(points))
+
+
+def _events(used: Sequence[TrialRow], records: Mapping[str, Record]) -> list[str]:
+    """Return how often trials of each method met each degenerate case."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for trial in used:
+        for event, times in records[trial["trial_id"]].events.items():
+            counts.setdefault((trial["method"], event), []).append(times)
+    found = []
+    for (method, event), each in sorted(counts.items()):
+        often = f"{min(each)} to {max(each)}" if min(each) < max(each) else f"{each[0]}"
+        found.append(f"{method}: {event} ({often} times in {len(each)} of its trials)")
+    return found
 
 
 def _code(used: Sequence[TrialRow]) -> str:
