@@ -21,7 +21,8 @@ from lnlbench.records.frame import load_frame
 from lnlbench.records.staleness import installed, staleness
 from lnlbench.records.store import Store
 from lnlbench.spec import PhaseSpec, TrialSpec
-from lnlbench.trials.trial import StopTrial, Trial, run_trial
+from lnlbench.trials.attempt import StopTrial, run_trial
+from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 PLUGIN = Path(__file__).parents[1] / "phase_kind_plugin"

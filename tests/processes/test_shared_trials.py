@@ -18,6 +18,7 @@ from lnlbench.plugins import registry
 from lnlbench.records.record import Record, Status
 from lnlbench.running.job import add_plugins
 from lnlbench.spec import TrialSpec
+from lnlbench.trials import attempt
 from lnlbench.trials.attempt import StopTrial, attempt_trial
 from lnlbench.trials.trial import Trial
 from lnlbench.trials.workspace import RunSettings, Workspace
@@ -69,7 +70,7 @@ def companions(settings: RunSettings) -> Iterator[LocalCompanions]:
 def weights(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
     """Grows by the weights and statistics of all networks of each trial that ends here."""
     seen: list[dict[str, torch.Tensor]] = []
-    record = Trial.record
+    record = attempt.record_of
 
     def look(trial: Trial) -> Record:
         states = enumerate(network.state_dict() for network in trial.model.networks)
@@ -83,7 +84,7 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
         )
         return record(trial)
 
-    monkeypatch.setattr(Trial, "record", look)
+    monkeypatch.setattr(attempt, "record_of", look)
     return seen
 
 

@@ -17,9 +17,9 @@ from lnlbench.models.backbone import Backbone
 from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
 from lnlbench.trials import checkpoint
+from lnlbench.trials.attempt import StopTrial, run_trial
 from lnlbench.trials.checkpoint import Checkpoints, decode, encode
 from lnlbench.trials.networks import InitialWeights
-from lnlbench.trials.trial import StopTrial, run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 pytest.importorskip("peft")

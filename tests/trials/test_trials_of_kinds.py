@@ -9,7 +9,7 @@ import pytest
 
 from lnlbench.grids.tuning import kinds_of, phase_kind
 from lnlbench.spec import BackboneSpec, DatasetSpec, MethodSpec, NoiseSpec, TrialSpec
-from lnlbench.trials.trial import StopTrial, run_trial
+from lnlbench.trials.attempt import StopTrial, run_trial
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 pytest.importorskip("peft")
