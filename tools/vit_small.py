@@ -50,11 +50,12 @@ def weights(found: onnx.GraphProto) -> dict[str, torch.Tensor]:
     """Return the backbone's tensors by their names in transformers."""
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in found.initializer}
     named = {
-        name.removeprefix("backbone."): value for name, value in stored.items() if "backbone." in name[:9]
+        name.removeprefix("backbone."): value
+        for name, value in stored.items()
+        if name.startswith("backbone.")
     }
-    for (
-        node
-    ) in found.node:  # the exporter has transposed the linear layers' weights, and named them by number
+    # The exporter has transposed the weights of linear layers, and named them by number.
+    for node in found.node:
         match = re.fullmatch(r"/backbone/(.*)/MatMul", node.name)
         if node.op_type == "MatMul" and match:
             for name in node.input:

@@ -42,13 +42,14 @@ def check_published(published: PublishedResults) -> list[Check]:
     changed = changed_files(published)
     sums = "sums agree" if not changed else f"not what was written: {', '.join(changed)}"
     origin = {key: value for key, value in published.origin.items() if key not in ("format", "sha256")}
+    agrees = origin == origin_of(published.records)
     findings = [
         Check("files", not changed, sums),
         Check(
             ORIGIN,
-            origin == origin_of(published.records),
+            agrees,
             "versions, commits and machines are those of the records"
-            if origin == origin_of(published.records)
+            if agrees
             else "versions, commits or machines are not those of the records",
         ),
     ]

@@ -398,7 +398,7 @@ def _read_plan(path: Path) -> dict[str, Any] | Damaged:
     try:
         plan = unpack(payload)
         right = _plan_file(plan["grid"])
-    except (AttributeError, IndexError, KeyError, StoreError, TypeError):
+    except (StoreError, TypeError, ValueError):
         return Damaged(path, "it is not a plan")
     if path.name != right:
         return Damaged(path, f"it holds the plan of another grid, {plan['grid']}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -23,9 +23,7 @@ from lnlbench.trials.judging import judge, memorised
 from lnlbench.trials.measuring.accuracy import at_epochs, summarise
 from lnlbench.trials.measuring.embedding import embed
 from lnlbench.trials.problem import Problem
-
-if TYPE_CHECKING:
-    from lnlbench.trials.trial import Trial
+from lnlbench.trials.trial import Trial
 
 
 def record_of(trial: Trial) -> Record:

@@ -55,9 +55,12 @@ def make_runs(frame: pd.DataFrame, plan: Mapping[str, Any], records: Iterable[Re
         As the store has it.
     records : iterable of Record
     """
-    specs = {trial["trial_id"]: planned_spec(trial) for trial in plan["trials"]}
+    planned = {trial["trial_id"]: trial for trial in plan["trials"]}
     data = {record.trial_id: record.data for record in records}
-    return [Run(specs[row["trial_id"]], row, data.get(row["trial_id"], {})) for row in trials_of(frame)]
+    return [
+        Run(planned_spec(planned[row["trial_id"]]), row, data.get(row["trial_id"], {}))
+        for row in trials_of(frame)
+    ]
 
 
 def match(

@@ -110,7 +110,7 @@ def read_published(folder: Path) -> PublishedResults:
         )
     try:
         plans = {grid: unpack(plan) for grid, plan in stored.items()}
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError) as error:  # no object, or of something else
         raise StoreError(f"'{folder / PLANS}' holds something else than plans ({error}).") from error
     records, frame = from_parquet(contents[RECORDS], folder / RECORDS)
     return PublishedResults(folder, plans, records, frame, origin)
