@@ -1,8 +1,9 @@
 """Axes: along what trials are laid out in tables and figures.
 
 An axis is a column of the results frame (``backbone``; ``noise`` means type and rate together),
-``params.NAME`` for a parameter of the method, ``KIND.NAME`` for a setting of a kind of phase
-(``lp.epochs``), or ``KIND`` alone for whether a trial has such a phase.
+``params.NAME`` for a parameter of the method, ``dataset_options.NAME`` or ``backbone_options.NAME``
+for one of their options, ``KIND.NAME`` for a setting of a kind of phase (``lp.epochs``), or ``KIND``
+alone for whether a trial has such a phase.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from lnlbench.records.metric_columns import schema
 TrialRow = dict[str, Any]
 Key = tuple[Any, ...]
 
+# Columns that hold several values, each of which is an axis as well.
+OPTIONS = ("dataset_options", "backbone_options")
+GROUPS = ("params", *OPTIONS)
 # Columns in which methods differ, and not the problem that they are given.
 _CHOICES = ("tuning", "method", "preset", "noise_aware", "cached", "epochs")
 
@@ -43,7 +47,7 @@ def resolve_axis(name: str, what: str) -> str:
     # A grid's "noise" is type and rate together; the frame has them apart as well.
     axis = "noise_label" if name == "noise" else name
     head, dot, rest = axis.partition(".")
-    if axis in schema() or (head == "params" and rest):
+    if axis in schema() or (head in GROUPS and rest):
         return axis
     kinds = {entry.name for entry in phase_kinds().entries()}
     if head in kinds:
@@ -51,17 +55,29 @@ def resolve_axis(name: str, what: str) -> str:
         if dot and rest not in settings:
             raise UsageError(f"{head} has no setting '{rest}'.", suggest(rest, settings))
         return axis
-    known = ("noise", *schema(), *kinds, *(f"{kind}.epochs" for kind in kinds), "params.NAME")
+    known = (
+        "noise",
+        *schema(),
+        *kinds,
+        *(f"{kind}.epochs" for kind in kinds),
+        *(f"{group}.NAME" for group in GROUPS),
+    )
     raise UsageError(f"Unknown axis '{name}' of {what}.", suggest(name, known))
 
 
 def check_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> None:
-    """Check that each ``params.NAME`` is a parameter of some method that is shown."""
-    known = sorted({name for trial in trials for name in trial["params"]})
+    """Check that the parameters and options among some axes are those of some trial that is shown.
+
+    Raises
+    ------
+    UsageError
+        If one is not.
+    """
     for axis in axes:
-        head, _, name = axis.partition(".")
-        if head == "params" and name not in known:
-            raise UsageError(f"No method here has a parameter '{name}'.", suggest(name, known))
+        group, _, name = axis.partition(".")
+        if group in GROUPS and name and name not in (known := _shown(group, trials)):
+            what = "method here has a parameter" if group == "params" else f"trial here has among its {group}"
+            raise UsageError(f"No {what} '{name}'.", suggest(name, known))
 
 
 def absent_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> set[str]:
@@ -70,9 +86,10 @@ def absent_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> set[st
     Raises
     ------
     UsageError
-        If no installed method has it either: then the name is a mistake.
+        If no installed method has it either, or no trial an option: then the name is a mistake.
     """
-    shown = {name for trial in trials for name in trial["params"]}
+    check_parameters((axis for axis in axes if axis.partition(".")[0] in OPTIONS), trials)
+    shown = set(_shown("params", trials))
     absent = {axis for axis in axes if axis.startswith("params.") and axis.partition(".")[2] not in shown}
     if absent:
         classes = [methods().load(entry.name) for entry in methods().entries()]
@@ -83,12 +100,17 @@ def absent_parameters(axes: Iterable[str], trials: Sequence[TrialRow]) -> set[st
     return absent
 
 
+def _shown(group: str, trials: Sequence[TrialRow]) -> list[str]:
+    """Return the names that a group of values has in some trial."""
+    return sorted({name for trial in trials for name in trial[group]})
+
+
 def value_of(trial: TrialRow, axis: str) -> Any:
     """Return where a trial lies on an axis; "" if nowhere."""
     head, dot, name = axis.partition(".")
     value: Any
-    if head == "params" and dot:
-        value = trial["params"].get(name)
+    if head in GROUPS and dot:
+        value = trial[head].get(name)
     elif axis in trial:
         value = trial[axis]
     else:
@@ -104,7 +126,7 @@ def key_of(trial: TrialRow, axes: Iterable[str]) -> Key:
 
 def is_choice(axis: str) -> bool:
     """Tell whether an axis is a choice that one compares, and not part of the problem."""
-    return axis in _CHOICES or axis not in SCHEMA
+    return axis in _CHOICES or axis.partition(".")[0] not in SCHEMA or axis.startswith("params.")
 
 
 def in_order(keys: Iterable[Key]) -> list[Key]:

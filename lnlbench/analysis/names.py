@@ -79,7 +79,7 @@ def axis_label(axis: str) -> str:
     if not dot:
         return title.replace("_", " ")
     name = SETTINGS.get(name, name.replace("_", " "))
-    return name if head == "params" else f"{title} {name}"
+    return name if head == "params" or head.endswith("_options") else f"{title} {name}"
 
 
 def describe(axis: str, value: object) -> str:

@@ -161,8 +161,8 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
 
     Text is compared as it is, numbers as numbers, flags as ``true`` and ``false``;
     ``noise`` takes a type (``symmetric``) or a type with its rate (``symmetric-0.6``), ``seed`` a
-    range (``0-4``) as well. ``methods.METHOD.PARAMETER`` means the trials of a method with a value of
-    a parameter.
+    range (``0-4``) as well. Settings are named as in a grid: ``methods.METHOD.PARAMETER``,
+    ``KIND.NAME`` as in ``fft.batch_norm``, ``backbone_options.NAME``, ``dataset_options.NAME``.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
     """
     keep, columns = None, frame.columns
     for axis, values in where.items():
-        if axis.startswith("methods."):
-            frame = _with_parameter(frame, axis)
+        if "." in axis:
+            frame = _with_setting(frame, axis)
         if axis not in frame.columns:
             raise UsageError(f"Unknown axis '{axis}' in --where.", suggest(axis, map(str, frame.columns)))
         chosen = None
@@ -200,20 +200,38 @@ def filter_frame(frame: pd.DataFrame, where: Mapping[str, Iterable[str]]) -> pd.
     return selected
 
 
-def _with_parameter(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Return the frame with a column for ``methods.METHOD.PARAMETER``, as text; missing for others."""
+def _with_setting(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Return the frame with a column for a setting that has none, as text; missing for trials without it."""
     import pandas as pd
 
-    _, method, name = (*axis.split(".", 2), "")[:3]
-    values = [
-        value_text(params[name]) if trial == method and name in params else None
-        for trial, params in zip(frame["method"], map(json.loads, frame["params"]), strict=True)
-    ]
+    head, _, name = axis.partition(".")
+    if head == "methods":
+        owner, _, name = name.partition(".")
+        column = frame["params"].where(frame["method"] == owner)
+        advice = "Write methods.METHOD.PARAMETER."
+    elif head in ("dataset_options", "backbone_options"):
+        column, advice = frame[head], f"Write {head}.NAME."
+    else:
+        column, advice = (
+            frame["phases"],
+            "Write KIND.NAME, as in fft.batch_norm, or methods.METHOD.PARAMETER.",
+        )
+    # Trials of one setting have the same text, which is read once.
+    known = {text: _setting_in(json.loads(text), head, name) for text in column.dropna().unique()}
+    values = [None if missing else known[text] for text, missing in zip(column, column.isna(), strict=True)]
     if not any(value is not None for value in values):
-        raise UsageError(f"No trial has a parameter '{axis}'.", "Write methods.METHOD.PARAMETER.")
+        raise UsageError(f"No trial has a setting '{axis}'.", advice)
     extended = frame.copy()
     extended[axis] = pd.Series(values, index=frame.index, dtype="string")
     return extended
+
+
+def _setting_in(stored: Any, kind: str, name: str) -> str | None:
+    """Return a setting's value as text, out of options or the first phase of a kind; None without it."""
+    if isinstance(stored, list):
+        stored = next((phase for phase in stored if phase["kind"] == kind), {})
+    value = stored.get(name)
+    return None if value is None else value_text(value)
 
 
 def _matches(frame: pd.DataFrame, axis: str, value: str) -> pd.Series[bool]:

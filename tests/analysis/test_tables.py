@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_factory import fill, make_failure, make_plan, make_record, make_spec, mini
 
+import lnlbench
 from lnlbench.analysis.caption import title_of
 from lnlbench.analysis.tables.render import render
 from lnlbench.analysis.tables.render_csv import escape_csv
@@ -297,6 +298,25 @@ def test_a_parameter_can_be_an_axis() -> None:
     table = build_table(frame_of(*records), {"rows": ["params.tau"], "extra": []})
     assert table.stub == ("τ",)
     assert table.rows == (("0.5",), ("0.6",))
+
+
+def test_an_option_can_be_an_axis_and_is_part_of_the_problem() -> None:
+    plan = lnlbench.plan("batch_norm", seeds="0", where=["dataset=digits", "method=ce"])
+    lasts = {(64, "update"): 30.0, (64, "frozen"): 80.0, (96, "update"): 70.0, (96, "frozen"): 60.0}
+    records = [
+        make_record(
+            planned.spec, last=lasts[planned.spec.backbone.image_size, planned.spec.phases[1].batch_norm]
+        )
+        for planned in plan.planned
+        if planned.spec.phases[1].batch_norm != "adapt"
+    ]
+    layout = {"rows": ["fft.batch_norm"], "columns": ["backbone_options.image_size"], "metric": "last"}
+    table = build_table(frame_of(*records), layout | {"extra": []})
+    assert [column.label for column in table.columns] == ["image size = 64", "image size = 96"]
+    assert [[cell.values[0].best for cell in row] for row in table.cells] == [[False, True], [True, False]]
+    with pytest.raises(UsageError, match="among its backbone_options 'imagesize'") as caught:
+        build_table(frame_of(*records), layout | {"columns": ["backbone_options.imagesize"]})
+    assert "image_size" in str(caught.value.hint)
 
 
 def test_a_trial_of_two_grids_counts_once() -> None:

@@ -22,4 +22,4 @@ def test_no_trial_of_a_packaged_grid_has_another_identity() -> None:
     }
     expected = GOLDEN.read_text(encoding="utf-8").splitlines()
     assert sorted(found) == expected
-    assert len(expected) == 2476
+    assert len(expected) == 2596

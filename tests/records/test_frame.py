@@ -237,8 +237,32 @@ def test_filters_on_parameters(tmp_path: Path) -> None:
     with pytest.raises(NothingSelectedError, match=r"No trial has methods\.turn\.tau=0\.6"):
         found("methods.turn.tau=0.6")
     for axis in ("methods.turn.tao", "methods.ce.tau", "methods.turn", "methods."):
-        with pytest.raises(UsageError, match=f"No trial has a parameter '{axis}'"):
+        with pytest.raises(UsageError, match=f"No trial has a setting '{axis}'"):
             found(f"{axis}=1")
+
+
+def test_filters_on_settings_of_phases_and_options() -> None:
+    sets = ["backbone_options.image_size=64,96", "fft.batch_norm=update,frozen"]
+    plan = lnlbench.plan("batch_norm", sets=sets, seeds="0").to_dict()
+    frame = build_frame({"batch_norm": plan}, [])
+    assert len(frame) == 16  # two data sets, two methods, two sizes, two settings
+
+    def count(*conditions: str) -> int:
+        return len(filter_frame(frame, parse_where(conditions)))
+
+    assert count("fft.batch_norm=frozen") == 8
+    assert count("fft.batch_norm=frozen", "backbone_options.image_size=96") == 4
+    assert count("lp.lr=0.0001") == 16
+    assert count("dataset_options.train_per_class=50") == 8  # an override has it for CIFAR-100 alone
+    with pytest.raises(NothingSelectedError, match=r"No trial has fft\.batch_norm=adapt"):
+        count("fft.batch_norm=adapt")
+    for axis, advice in {
+        "fft.bach_norm": "KIND.NAME",
+        "backbone_options.size": "backbone_options.NAME",
+    }.items():
+        with pytest.raises(UsageError, match=f"No trial has a setting '{axis}'") as caught:
+            count(f"{axis}=1")
+        assert advice in str(caught.value.hint)
 
 
 def test_different_axes_must_all_hold(tmp_path: Path) -> None:

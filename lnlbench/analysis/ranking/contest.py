@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lnlbench.analysis.axes import Key, TrialRow, check_parameters, in_order, is_choice, key_of, resolve_axis
+from lnlbench.analysis.axes import (
+    OPTIONS,
+    Key,
+    TrialRow,
+    check_parameters,
+    in_order,
+    is_choice,
+    key_of,
+    resolve_axis,
+)
 from lnlbench.analysis.cells import draft_cell
 from lnlbench.analysis.names import clean, describe
 from lnlbench.analysis.quantities import check_quantity, quantity
@@ -130,8 +139,17 @@ def group_trials(trials: Sequence[TrialRow], by: Iterable[str] = ()) -> Grouped:
 
 def axes_of(plans: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the axes that tell entrants apart in the tables of some plans: the choices among their axes."""
+    return tuple(axis for axis in _table_axes(plans) if is_choice(axis))
+
+
+def option_axes(plans: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the options of data sets and backbones that are axes of the tables of some plans."""
+    return tuple(axis for axis in _table_axes(plans) if axis.partition(".")[0] in OPTIONS)
+
+
+def _table_axes(plans: Iterable[Mapping[str, Any]]) -> dict[str, None]:
     shapes = [Layout.parse(plan.get("table")) for plan in plans]
-    return tuple(dict.fromkeys(axis for shape in shapes for axis in shape.axes if is_choice(axis)))
+    return dict.fromkeys(axis for shape in shapes for axis in shape.axes)
 
 
 def make_contest(trials: Sequence[TrialRow], metric: str = "best", by: Iterable[str] = ()) -> Contest:

@@ -96,7 +96,7 @@ def command_of(
     plan : mapping
         Of the cell's grid, as it is stored; may be empty.
     axes : sequence of str
-        What tells the cell's method from others.
+        What tells the cell's method from others, and its setting where that is an option.
     varying : container of str
         Columns in which the trials of the grid differ.
     noise : str
@@ -114,7 +114,8 @@ def command_of(
     words += ["--where", f"noise={noise}"]
     words += ["--where", f"tuning={trial['tuning']}", "--where", f"method={trial['method']}"]
     for axis in axes:
-        head, _, name = axis.partition(".")
-        if head == "params" and name in trial["params"]:
-            words += ["--where", f"methods.{trial['method']}.{name}={value_of(trial, axis)}"]
+        head, dot, name = axis.partition(".")
+        if dot and (value := value_of(trial, axis)) != "":
+            setting = f"methods.{trial['method']}.{name}" if head == "params" else axis
+            words += ["--where", f"{setting}={value}"]
     return shlex.join([*words, "--seeds", seeds_text(each["seed"] for each in cell.trials)])

@@ -10,7 +10,7 @@ import pandas as pd
 from lnlbench.analysis.axes import TrialRow
 from lnlbench.analysis.caption import provenance, title_of
 from lnlbench.analysis.names import clean, display
-from lnlbench.analysis.ranking.contest import axes_of, group_trials
+from lnlbench.analysis.ranking.contest import axes_of, group_trials, option_axes
 from lnlbench.analysis.ranking.standings import Standings, rank
 from lnlbench.analysis.report.report_cells import ReportCell, command_of, make_cells
 from lnlbench.analysis.report.report_evidence import data, dead_classes, gaps, learning, noise, selection
@@ -62,11 +62,12 @@ def make_report(
     everything = frame if whole is None else whole
     varying = {name for name in ("dataset", "backbone") if everything[name].nunique() > 1}
     noises = dict(zip(frame["trial_id"], frame["noise_label"], strict=True))
+    told_apart = (*axes, *option_axes(chosen.values()))
     commands = []
     for cell in cells:
         first = cell.trials[0]
         plan = chosen.get(first["grid"], {})
-        commands.append(command_of(cell, plan, axes, varying, noises[first["trial_id"]]))
+        commands.append(command_of(cell, plan, told_apart, varying, noises[first["trial_id"]]))
     sections = [
         _belief(cells, by_id, _table(*pairs[0], "full").caption),
         printed_tables(tables),
