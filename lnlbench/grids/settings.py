@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from lnlbench.basics.printable import check_characters
 from lnlbench.errors import UsageError, suggest
 from lnlbench.grids.toml import MAX_INTEGER, Origin, parse_toml
-from lnlbench.grids.tuning import is_mode, phase_kind, registered_kinds
+from lnlbench.grids.tuning import is_mode, kinds_of, phase_kind, registered_kinds
 from lnlbench.spec import (
     NOISE_TYPES,
     PRECISIONS,
@@ -303,4 +303,14 @@ def phase_spec(settings: Settings, tuning: str, kind: str) -> PhaseSpec:
         raise UsageError(
             f"Tuning '{tuning}' needs {kind}.epochs, which is not given.", f"Add --set {kind}.epochs=5."
         )
+    if "batch_norm" in chosen.takes and _follows_probing(tuning, kind):
+        # Statistics that move make another network of the probed one; results/batch_norm has what it costs.
+        values.setdefault("batch_norm", "frozen")
     return chosen.resolve(kind, values)
+
+
+def _follows_probing(tuning: str, kind: str) -> bool:
+    """Whether all phases before one of this kind, of which there are some, keep the backbone as it is."""
+    kinds = kinds_of(tuning)
+    before = kinds[: kinds.index(kind)]
+    return bool(before) and all(phase_kind(name).keeps_features for name in before)

@@ -75,7 +75,27 @@ def test_every_setting_reaches_its_spec(grid: Path) -> None:
     assert dict(gce.method.params)["q"] == 0.5
     assert gce.phases == (PhaseSpec("lp", 20),)
     assert ce.phases == (PhaseSpec("lp", 20, batch_size=64),)
-    assert turn.phases == (PhaseSpec("lp", 20), PhaseSpec("fft", 4, augmentation="weak"))
+    assert turn.phases == (PhaseSpec("lp", 20), PhaseSpec("fft", 4, augmentation="weak", batch_norm="frozen"))
+
+
+@pytest.mark.parametrize(
+    ("tuning", "sets", "expected"),
+    [
+        ("fft", [], ["update"]),  # networks that are trained from scratch must normalise by something
+        ("lp-fft", [], ["frozen"]),
+        ("lp-partial", [], ["frozen"]),
+        ("fft-partial", [], ["update", "update"]),  # the probed network is gone
+        ("lp-fft", ["fft.batch_norm=update"], ["update"]),
+        ("lp-fft", ["lp-fft.fft.batch_norm=adapt"], ["adapt"]),
+        ("lp-lora", [], ["update"]),  # which is no setting of it
+    ],
+)
+def test_statistics_are_frozen_after_probing_unless_told_otherwise(
+    grid: Path, tuning: str, sets: list[str], expected: list[str]
+) -> None:
+    sets = [f"tuning={tuning}", "partial.epochs=1", "fft.epochs=1", "method=ce", *sets]
+    phases = plan(str(grid), sets=sets).planned[0].spec.phases
+    assert [phase.batch_norm for phase in phases if phase.kind != "lp"] == expected
 
 
 def test_a_plan_keeps_why_overrides_are_there(grid: Path) -> None:
