@@ -347,6 +347,22 @@ def test_one_mark_has_a_plot() -> None:
     assert "<circle" in scatter([Dot(0.0, 5.0, "a", 0, "a")], "x", "y")
 
 
+def test_no_label_lies_on_the_front() -> None:
+    # One above the other, as where many methods have one cost: the front rises from the first through all.
+    dots = [Dot(1.0, 10.0, "first", 0, "first"), Dot(5.0, 50.0, "second", 0, "second")]
+    drawing = scatter(dots, "x", "y", [(1.0, 10.0), (5.0, 50.0)])
+    (line,) = re.findall(r'class="front" points="([^"]+)"', drawing)
+    corners = [tuple(map(float, corner.split(","))) for corner in line.split()]
+    labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)">(first|second)</text>', drawing)
+    assert len(labels) == 2
+    for left, base, text in labels:
+        right = float(left) + 5 * len(text)
+        for (ax, ay), (bx, by) in itertools.pairwise(corners):
+            across = float(left) < max(ax, bx) and right > min(ax, bx)
+            along = float(base) - 9 < max(ay, by) and float(base) + 2 > min(ay, by)
+            assert not (across and along), text
+
+
 # Readers
 
 

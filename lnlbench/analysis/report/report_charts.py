@@ -88,12 +88,15 @@ def scatter(
     x = span_of(xs, left, width - 10, log=min(xs) > 0 and max(xs) > 10 * min(xs))
     y = span_of(ys, bottom, 14)
     parts = _axes(x, y, x_label, y_label)
-    if len(front) > 1:
-        corners = [f"{x.at(front[0][0]):.1f},{y.at(front[0][1]):.1f}"]
-        for (_, before), (cost, score) in itertools.pairwise(front):
-            corners += [f"{x.at(cost):.1f},{y.at(before):.1f}", f"{x.at(cost):.1f},{y.at(score):.1f}"]
-        parts.append(f'<polyline class="front" points="{" ".join(corners)}"/>')
+    corners = [(x.at(cost), y.at(score)) for cost, score in front[:1]]
+    for (_, before), (cost, score) in itertools.pairwise(front):
+        corners += [(x.at(cost), y.at(before)), (x.at(cost), y.at(score))]
+    if corners[1:]:
+        points = " ".join(f"{across:.1f},{up:.1f}" for across, up in corners)
+        parts.append(f'<polyline class="front" points="{points}"/>')
+    # Labels cover neither marks nor the front, which steps to the right and upwards.
     taken = [(x.at(dot.x) - 5, y.at(dot.y) - 5, x.at(dot.x) + 5, y.at(dot.y) + 5) for dot in dots]
+    taken += [(a[0] - 1, b[1] - 1, b[0] + 1, a[1] + 1) for a, b in itertools.pairwise(corners)]
     for dot in dots:
         parts.append(_mark(x.at(dot.x), y.at(dot.y), dot.kind, dot.text))
     for dot in sorted(dots, key=lambda each: -each.y):
