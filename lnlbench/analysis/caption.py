@@ -10,7 +10,7 @@ from lnlbench.analysis.axes import TrialRow, is_choice, value_of
 from lnlbench.analysis.cells import Draft
 from lnlbench.analysis.names import axis_label, clean, display
 from lnlbench.analysis.protocol_text import describe_protocol
-from lnlbench.analysis.quantities import Family, quantity
+from lnlbench.analysis.quantities import Family, is_time, quantity
 from lnlbench.analysis.stats import CONFIDENCE
 from lnlbench.analysis.table_layout import METRIC, Layout
 from lnlbench.basics.facts import LARGE_SHIFT
@@ -22,6 +22,7 @@ class _Flag(NamedTuple):
     holds: Callable[[TrialRow], bool | None]
     everywhere: str
     here: str | None
+    of_times: bool = False  # told only where times are shown
 
 
 _FLAGS = (
@@ -55,6 +56,7 @@ _FLAGS = (
         lambda trial: bool(trial["shared_device"]),
         "Trials shared their device or cores with others, so times are upper bounds.",
         "shared its device or cores with other trials, so times are upper bounds",
+        of_times=True,
     ),
     _Flag(
         lambda trial: bool((trial.get("batched") or 0) > 0),
@@ -64,10 +66,20 @@ _FLAGS = (
 )
 
 
-def flag(drafts: Sequence[Draft]) -> list[str]:
-    """Return the properties of all trials as sentences; note those of some on their cells."""
+def flag(drafts: Sequence[Draft], numbers: Iterable[str]) -> list[str]:
+    """Return the properties of all trials as sentences; note those of some on their cells.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+    numbers : iterable of str
+        Names of what is shown.
+    """
     sentences = []
-    for holds, everywhere, here in _FLAGS:
+    timed = any(map(is_time, numbers))
+    for holds, everywhere, here, of_times in _FLAGS:
+        if of_times and not timed:
+            continue
         found = [holds(trial) for draft in drafts for trial in draft.used]
         if True in found and False not in found:
             sentences.append(everywhere)
@@ -164,7 +176,7 @@ def table_caption(
     length : {"full", "short", "none"}, default="full"
         See :func:`lnlbench.analysis.tables.tables.build_table`.
     """
-    flags = flag(drafts)
+    flags = flag(drafts, (*layout.metrics, *layout.extra))
     if length == "none":
         return ()
     if length == "short":
@@ -175,7 +187,7 @@ def table_caption(
     sentences += [*_spread_and_marks(layout, drafts), *precisions(drafts)]
     for name in layout.extra:
         meaning = quantity(name).meaning or f"{quantity(name).label}: mean"
-        seeds = " and seeds" if name.endswith(("_s", "_min")) else ""
+        seeds = " and seeds" if is_time(name) else ""
         where = _machines(drafts) if seeds else ""
         sentences.append(f"{meaning}, mean over the group's columns{seeds}{where}.")
     if "cost" in (*layout.metrics, *layout.extra) and any(
@@ -201,7 +213,7 @@ def meanings(metrics: Iterable[str], drafts: Sequence[Draft]) -> list[str]:
     sentences = [f"{family.sentence} ({'; '.join(epochs)})." for family, epochs in families.items()]
     for name in names:
         if quantity(name).meaning and quantity(name).family is None:
-            where = _machines(drafts) if name.endswith(("_s", "_min")) else ""
+            where = _machines(drafts) if is_time(name) else ""
             sentences.append(f"{quantity(name).meaning}{where}.")
     return sentences
 

@@ -186,6 +186,11 @@ def _of_metric(name: str, rule: str) -> Quantity:
     )
 
 
+def is_time(name: str) -> bool:
+    """Whether a number is a time, by its unit: seconds or minutes."""
+    return name.endswith(("_s", "_min"))
+
+
 def expand(name: str) -> tuple[str, ...]:
     """Return the numbers that a name stands for: a metric's alone those of its best and its last epoch."""
     return tuple(f"{name}_{rule}" for rule in ("best", "last")) if name in metric_names() else (name,)

@@ -451,6 +451,17 @@ def test_protocol_flags_are_in_the_caption_if_general_and_on_cells_if_not(
     assert notes_of(here, 1, 0) == []
 
 
+def test_shared_cores_are_told_only_where_times_are_shown() -> None:
+    shared, alone = make_record(make_spec("ce")), make_record(make_spec("gce"))
+    shared = replace(shared, execution=shared.execution | {"shared_device": True})
+    for records in ([shared], [shared, alone]):
+        frame = frame_of(*records)
+        told = build_table(frame)
+        assert any("upper bounds" in text for text in (*told.caption, *told.footnotes))
+        bare = build_table(frame, {"extra": ["cost"]})
+        assert not any("upper bounds" in text for text in (*bare.caption, *bare.footnotes))
+
+
 def test_times_of_different_machines_are_called_incomparable() -> None:
     one, other = make_record(make_spec()), make_record(make_spec("gce"))
     other = replace(other, execution=other.execution | {"device": "cuda:0"})

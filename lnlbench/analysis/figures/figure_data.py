@@ -117,8 +117,8 @@ def build_chart(frame: pd.DataFrame, layout: FigureLayout) -> tuple[list[list[Pa
         mine = [trial for trial in trials if key_of(trial, layout.panels) == key]
         rows.append([_panel(layout, x, name_of(layout.panels, key), mine, cells) for x in layout.x])
     drafts = [draft for _, draft in cells]
-    flags = flag(drafts)  # first, because it adds notes
     metrics = (*(layout.x if layout.kind == "scatter" else ()), *layout.y)
+    flags = flag(drafts, metrics)  # first, because it adds notes
     caption = lead(layout.caption, trials, layout.axes) + meanings(metrics, drafts)
     return rows, tell((*caption, spread(drafts), *precisions(drafts), *flags), cells, trials)
 
