@@ -13,7 +13,10 @@ from lnlbench.spec import BackboneSpec, DatasetSpec, TrialSpec, has_images, spli
 
 KNOWN = 1024  # images that class means and adapted statistics are taken of
 COMPARED = 128  # of these, images whose predictions are compared: an ordinary batch
-_REMEDY = 'Set batch_norm of the phase that fine-tunes to "frozen" or "adapt"; see docs/measurement.md.'
+_REMEDY = (
+    'Set batch_norm of the phase that fine-tunes to "frozen", as it is by default after probing; see '
+    "docs/measurement.md."
+)
 
 
 def upscaled(specs: Iterable[TrialSpec]) -> list[str]:
