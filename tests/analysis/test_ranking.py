@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from itertools import combinations
@@ -138,6 +139,17 @@ def test_signed_ranks_are_scipys_one_by_one(rows: list[list[int]]) -> None:
     found = signed_rank_tests(samples.T[:, :, None], "settings")
     for sample, p in zip(samples, found, strict=True):
         assert p == (pytest.approx(scipy_stats.wilcoxon(sample).pvalue) if sample.any() else 1.0)
+
+
+def test_signed_ranks_with_ties_count_all_patterns_of_signs() -> None:
+    """Beyond 13 values, from which on scipy approximates: here every pattern is tried."""
+    sample = np.array([3, 3, -1, 2, -2, 5, 0, 4, 4, -4, 6, 6, 1, 7, -3, 8], dtype=float)
+    values = sample[sample != 0]
+    ranked = scipy_stats.rankdata(np.abs(values))
+    signs = np.array(list(itertools.product((0, 1), repeat=len(values))))
+    sums, seen = signs @ ranked, ranked[values > 0].sum()
+    expected = min(1.0, 2 * min((sums <= seen).mean(), (sums >= seen).mean()))
+    assert signed_rank_tests(sample[:, None, None], "settings") == [pytest.approx(expected, rel=1e-12)]
 
 
 def test_holm_by_hand() -> None:
