@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def write_bundle(folder: Path, results: Results, grids: Sequence[str], frame: pd
     if not plans:
         raise UsageError("These records are in no plan, so nobody could make them again.", "Run their grid.")
     records = [record for record in results.read() if record.trial_id in ids]
-    files, missing = _grid_files(plans)
+    files, missing = _grid_files(plans, [folder.root for folder in results.folders])
     written = {grid: pack(plan) for grid, plan in plans.items()}
     files[PLANS] = json.dumps(written, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     files[RECORDS] = to_parquet(build_frame(plans, records), records)
@@ -115,20 +116,24 @@ def _part(plan: Mapping[str, Any], ids: set[str]) -> dict[str, Any]:
     return {**plan, "trials": [trial for trial in plan["trials"] if trial["trial_id"] in ids]}
 
 
-def _grid_files(plans: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, bytes], list[str]]:
-    """Return the files of grids, as far as they are still what the plans were made from."""
+def _grid_files(
+    plans: Mapping[str, Mapping[str, Any]], published: Iterable[Path]
+) -> tuple[dict[str, bytes], list[str]]:
+    """Return the files of grids as plans were made from them, from where they are or were published."""
     files, missing = {}, []
     for grid, plan in plans.items():
         source = plan.get("source", {})
-        try:
-            content = find_grid(str(source.get("grid", grid))).read_bytes()
-        except (PluginError, OSError):
-            missing.append(f"The file of the grid '{grid}' is not here; {PLANS} has all of its trials.")
-            continue
-        if _sha(content) != source.get("sha256"):
+        paths = [root / f"{grid}.toml" for root in published]
+        with suppress(PluginError):
+            paths.append(find_grid(str(source.get("grid", grid))))
+        contents = [path.read_bytes() for path in paths if path.is_file()]
+        as_run = [content for content in contents if _sha(content) == source.get("sha256")]
+        if as_run:
+            files[f"{grid}.toml"] = as_run[0]
+        elif contents:
             missing.append(f"The file of the grid '{grid}' has changed since; {PLANS} has what was run.")
         else:
-            files[f"{grid}.toml"] = content
+            missing.append(f"The file of the grid '{grid}' is not here; {PLANS} has all of its trials.")
     return files, missing
 
 

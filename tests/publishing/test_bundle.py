@@ -135,8 +135,6 @@ def test_a_part_can_be_published(out: Path, tmp_path: Path) -> None:
 
 
 def test_the_grid_is_copied_if_it_is_what_was_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import lnlbench
-
     plan = lnlbench.plan("quickstart", where={"tuning": "lp", "method": "ce"}, seeds="0").to_dict()
     records = [consistent(planned_spec(trial), 50.0) for trial in plan["trials"]]
     out = fill(tmp_path / "runs", records, plan).root
@@ -147,6 +145,22 @@ def test_the_grid_is_copied_if_it_is_what_was_run(tmp_path: Path, capsys: pytest
     assert main(["export", "--out", str(out), "--bundle", str(tmp_path / "changed")]) == ExitCode.OK
     assert "has changed since" in capsys.readouterr().err
     assert not (tmp_path / "changed" / "quickstart.toml").exists()
+
+
+def test_a_published_grid_stays_when_the_packaged_one_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = lnlbench.plan("quickstart", where={"tuning": "lp", "method": "ce"}, seeds="0").to_dict()
+    records = [consistent(planned_spec(trial), 50.0) for trial in plan["trials"]]
+    out, published = fill(tmp_path / "runs", records, plan).root, tmp_path / "published"
+    assert main(["export", "--out", str(out), "--bundle", str(published)]) == ExitCode.OK
+    before = read_published(published).origin
+    changed = tmp_path / "quickstart.toml"
+    changed.write_text("# another one\n")
+    monkeypatch.setattr("lnlbench.publishing.bundle.find_grid", lambda name: changed)
+    assert main(["export", "--out", str(published), "--bundle", str(published)]) == ExitCode.OK
+    assert "has changed since" not in capsys.readouterr().err
+    assert read_published(published).origin == before
 
 
 # Forgeries
