@@ -83,7 +83,7 @@ def command(
         results.choose(names[0])
     frame = results.frame()
     chosen = filter_frame(frame[frame["grid"].isin(names)], where)
-    axes = by.split(",") if by else axes_of(results.plans[name] for name in names if name)
+    axes = by.split(",") if by else axes_of((results.plans[name] for name in names if name), chosen)
     standings = rank(chosen, metric, [axis.strip() for axis in axes], unit)
     text = {"text": to_text, "markdown": to_markdown, "json": to_json}[form](standings)
     if output is None:

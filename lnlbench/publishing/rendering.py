@@ -45,5 +45,5 @@ def render_all(plans: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
         "report.html": make_report(frame, plans, records),
     }
     with suppress(NothingSelectedError):  # one method, or none in common: then nothing is missing
-        files["ranking.md"] = to_markdown(rank(frame, by=axes_of(plans.values())))
+        files["ranking.md"] = to_markdown(rank(frame, by=axes_of(plans.values(), frame)))
     return {name: text.encode() for name, text in files.items()}

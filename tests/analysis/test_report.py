@@ -311,7 +311,7 @@ def test_the_command_of_a_cell_plans_its_trials_and_no_others(grid: str, sets: t
     plan = lnlbench.plan(grid, sets=sets, seeds="0-1").to_dict()
     frame = build_frame({grid: plan}, [])
     varying = {name for name in ("dataset", "backbone") if frame[name].nunique() > 1}
-    axes = axes_of([plan])
+    axes = axes_of([plan], frame)
     cells = make_cells(group_trials(trials_of(frame), axes))
     for cell in cells[:: max(1, len(cells) // 6)]:
         noise = cell.trials[0]["noise_label"]

@@ -134,6 +134,18 @@ def test_a_part_can_be_published(out: Path, tmp_path: Path) -> None:
     assert len(read_published(folder).records) == 8
 
 
+def test_a_part_without_the_parameters_that_the_table_lists_can_be_published(tmp_path: Path) -> None:
+    """The grid's axes are parameters of `turn` and `select_then_tune`, which may not have been run."""
+    plan = lnlbench.plan(
+        "cifar100_fft", where={"tuning": "lp", "method": ["ce", "gce"]}, seeds="0-1"
+    ).to_dict()
+    records = [consistent(planned_spec(trial), 40.0 + at) for at, trial in enumerate(plan["trials"])]
+    out, folder = fill(tmp_path / "runs", records, plan).root, tmp_path / "part"
+    assert main(["export", "--out", str(out), "--bundle", str(folder)]) == ExitCode.OK
+    assert disagreeing(folder) == {}
+    assert main(["rank", "--out", str(folder)]) == ExitCode.OK
+
+
 def test_the_grid_is_copied_if_it_is_what_was_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = lnlbench.plan("quickstart", where={"tuning": "lp", "method": "ce"}, seeds="0").to_dict()
     records = [consistent(planned_spec(trial), 50.0) for trial in plan["trials"]]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lnlbench.analysis.axes import (
     OPTIONS,
     Key,
     TrialRow,
+    absent_parameters,
     check_parameters,
     in_order,
     is_choice,
@@ -137,9 +140,15 @@ def group_trials(trials: Sequence[TrialRow], by: Iterable[str] = ()) -> Grouped:
     )
 
 
-def axes_of(plans: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the axes that tell entrants apart in the tables of some plans: the choices among their axes."""
-    return tuple(axis for axis in _table_axes(plans) if is_choice(axis))
+def axes_of(plans: Iterable[Mapping[str, Any]], frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the axes that tell entrants apart in the tables of some plans: the choices among their axes.
+
+    Parameters of methods that are not in the frame tell nothing, and are left out as in tables.
+    """
+    axes = [axis for axis in _table_axes(plans) if is_choice(axis)]
+    shown = [{"params": json.loads(text)} for text in frame["params"].unique()]
+    absent = absent_parameters(axes, shown)
+    return tuple(axis for axis in axes if axis not in absent)
 
 
 def option_axes(plans: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def make_report(
     chosen = {grid: plans[grid] for grid in grids if grid in plans}
     by_id = {record.trial_id: record for record in records}
     trials = trials_of(frame)
-    axes = axes_of(chosen.values())
+    axes = axes_of(chosen.values(), frame)
     cells = make_cells(group_trials(trials, axes))
     pairs = [(frame[frame["grid"] == grid], chosen.get(grid, {})) for grid in grids]
     tables = [_table(part, plan, "short") for part, plan in pairs]
