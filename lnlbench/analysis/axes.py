@@ -126,7 +126,7 @@ def key_of(trial: TrialRow, axes: Iterable[str]) -> Key:
 
 def is_choice(axis: str) -> bool:
     """Tell whether an axis is a choice that one compares, and not part of the problem."""
-    return axis in _CHOICES or axis.partition(".")[0] not in SCHEMA or axis.startswith("params.")
+    return axis in _CHOICES or (axis not in SCHEMA and axis.partition(".")[0] not in OPTIONS)
 
 
 def in_order(keys: Iterable[Key]) -> list[Key]:

@@ -126,7 +126,10 @@ def _grid_files(
         paths = [root / f"{grid}.toml" for root in published]
         with suppress(PluginError):
             paths.append(find_grid(str(source.get("grid", grid))))
-        contents = [path.read_bytes() for path in paths if path.is_file()]
+        contents = []
+        for path in paths:
+            with suppress(OSError):
+                contents.append(path.read_bytes())
         as_run = [content for content in contents if _sha(content) == source.get("sha256")]
         if as_run:
             files[f"{grid}.toml"] = as_run[0]
