@@ -89,7 +89,7 @@ def entry_of(record: Record | Entry) -> Entry:
     spec = record.spec.to_dict()
     marks = {what: mark for what, read in _MARKS.items() if (mark := read(record))}
     facts = read_record(record) | read_metrics(record)
-    columns, values = tuple(facts), list(facts.values())
+    columns, values = tuple(facts), tuple(facts.values())
     return Entry(record.trial_id, setting_of(spec), record.spec.seed, record.status, columns, values, marks)
 
 

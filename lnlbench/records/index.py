@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -77,46 +78,74 @@ class Index:
         if self._unsaved < WORTHWHILE:
             return
         kept = {name: self._entries[name] for name in present if name in self._entries}
-        settings = list(dict.fromkeys(entry.setting for _, entry in kept.values()))
-        numbers = {setting: number for number, setting in enumerate(settings)}
-        columns = next(iter(kept.values()))[1].columns if kept else ()
-        rows = {
-            name: [
-                signed,
-                numbers[entry.setting],
-                entry.seed,
-                str(entry.status),
-                dict(entry.marks),
-                _values(entry, columns),
-            ]
-            for name, (signed, entry) in kept.items()
-        }
         # Who may only read the folder reads its files every time.
         with suppress(OSError):
-            write_checked(
-                self._path,
-                {"version": _version(), "columns": columns, "settings": settings, "rows": rows},
-                durable=False,
-            )
+            write_checked(self._path, {"version": _version(), **_packed(kept)}, durable=False)
         self._unsaved = 0
 
 
-def _values(entry: Entry, columns: Sequence[str]) -> list[Any]:
-    facts = entry.facts
-    return [facts[name] for name in columns]
+def _packed(kept: Mapping[str, tuple[Signature, Entry]]) -> dict[str, Any]:
+    """Return entries by column: most columns have one value for all of a folder, which is written once."""
+    entries = [entry for _, entry in kept.values()]
+    settings = list(dict.fromkeys(entry.setting for entry in entries))
+    numbers = {setting: number for number, setting in enumerate(settings)}
+    columns = entries[0].columns if entries else ()
+    marks = dict.fromkeys(what for entry in entries for what in entry.marks)
+    return {
+        "settings": settings,
+        "names": list(kept),
+        "signatures": [_column(part) for part in zip(*(signed for signed, _ in kept.values()), strict=True)],
+        "setting": _column([numbers[entry.setting] for entry in entries]),
+        "seed": _column([entry.seed for entry in entries]),
+        "status": _column([str(entry.status) for entry in entries]),
+        "marks": {what: _column([entry.marks.get(what) for entry in entries]) for what in marks},
+        "columns": columns,
+        "facts": [_column([entry.facts[name] for entry in entries]) for name in columns],
+    }
+
+
+def _column(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a column, or its one value if it has no other: 1, 1.0 and true are three."""
+    first = next(iter(values), None)
+    same = all(value is first or (type(value) is type(first) and value == first) for value in values)
+    return values[:1] if same else values
 
 
 def _load(path: Path) -> dict[str, tuple[Signature, Entry]]:
     content = read_checked(path)
     if isinstance(content, Damaged) or content.get("version") != _version():
         return {}
-    settings, columns = content["settings"], tuple(content["columns"])
+    names, columns = content["names"], tuple(content["columns"])
+    settings = content["settings"]
     statuses = {str(status): status for status in Status}
+
+    def rows(*packed: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        whole = [repeat(column[0], len(names)) if len(column) == 1 else column for column in packed]
+        return zip(*whole, strict=True)
+
+    of_marks = content["marks"]
+    known: dict[tuple[str | None, ...], dict[str, str]] = {(): {}}
+
+    def marks_of(row: tuple[str | None, ...]) -> dict[str, str]:
+        if row not in known:
+            known[row] = {what: mark for what, mark in zip(of_marks, row, strict=True) if mark is not None}
+        return known[row]
+
+    marks = map(marks_of, rows(*of_marks.values())) if of_marks else repeat({}, len(names))
     entries = {}
-    for name, (signed, number, seed, status, marks, values) in content["rows"].items():
+    for name, signed, (number, seed, status), mark, values in zip(
+        names,
+        rows(*content["signatures"]),
+        rows(content["setting"], content["seed"], content["status"]),
+        marks,
+        rows(*content["facts"]),
+        strict=True,
+    ):
         trial_id = name.removesuffix(".json")
-        entry = Entry(trial_id, settings[number], seed, statuses[status], columns, values, marks)
-        entries[name] = tuple(signed), entry
+        entries[name] = (
+            signed,
+            Entry(trial_id, settings[number], seed, statuses[status], columns, values, mark),
+        )
     return entries
 
 

@@ -7,7 +7,6 @@ import torch
 
 from lnlbench.api import Method, Selection
 from lnlbench.api.phase import EVALUATION_BATCH
-from lnlbench.components.mixture import scale_to_unit
 from lnlbench.data.dataset import UNKNOWN
 from lnlbench.inputs.network_inputs import Inputs
 from lnlbench.records.beside.verdicts import Verdicts
@@ -93,4 +92,8 @@ def _look(method: Method, inputs: Inputs, labels: torch.Tensor) -> tuple[np.ndar
 
 def _in_unit(score: np.ndarray) -> np.ndarray:
     inside = score.min() >= 0.0 and score.max() <= 1.0
-    return score if inside else scale_to_unit(score)
+    if inside:
+        return score
+    from lnlbench.components.mixture import scale_to_unit  # with scikit-learn, which takes a second to import
+
+    return scale_to_unit(score)

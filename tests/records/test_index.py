@@ -15,7 +15,7 @@ from lnlbench.cli.status import describe
 from lnlbench.records import index, store
 from lnlbench.records.entry import Entry, entry_of
 from lnlbench.records.frame import build_frame, load_frame
-from lnlbench.records.record import Record
+from lnlbench.records.record import Record, Status
 from lnlbench.records.staleness import Present, staleness
 from lnlbench.records.store import INDEX, Damaged, Store
 
@@ -91,6 +91,25 @@ def test_the_note_changes_no_result(folder: Path) -> None:
     (folder / INDEX).unlink()
     assert describe(Store.open(folder)) == with_note
     assert len(with_note["failures"]) == 2
+
+
+def test_values_that_are_equal_and_not_the_same_stay_what_they_are(tmp_path: Path) -> None:
+    note = index.Index(tmp_path / INDEX)
+    columns = ("same", "number", "missing", "none")
+    for number, value in enumerate((1, 1.0, True, "1", None, 1)):
+        values = ["x", value, None if number else 0, None]
+        marks = {"data": "abc"} | ({"weights": f"w{number}"} if number % 2 else {})
+        entry = Entry(f"t{number}", "{}", number, Status.DONE, columns, values, marks)
+        note.put(f"t{number}.json", (number, 2, 3, 4), entry)
+    names = [f"t{number}.json" for number in range(6)]
+    note.save(names)
+    again = index.Index(tmp_path / INDEX)
+    for number, name in enumerate(names):
+        before, after = (each.get(name, (number, 2, 3, 4)) for each in (note, again))
+        assert before is not None
+        assert after is not None
+        assert repr(list(after.values)) == repr(before.values)
+        assert replace(after, values=before.values) == before
 
 
 def test_an_error_is_its_first_line() -> None:
@@ -183,7 +202,7 @@ def test_a_note_lists_what_is_there(folder: Path) -> None:
     entries(folder)
     content = read_checked(folder / INDEX)
     assert isinstance(content, dict)
-    assert sorted(content["rows"]) == sorted(path.name for path in (folder / "trials").iterdir())
+    assert content["names"] == sorted(path.name for path in (folder / "trials").iterdir())
 
 
 def test_a_record_of_another_version_is_refused_though_it_was_noted(folder: Path) -> None:
