@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,6 +25,13 @@ from lnlbench.console.options import (
 @where_option
 @plugin_option
 @click.option(
+    "--metric",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Accuracy to rank by, and to draw against cost; tables have both.",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("report.html"),
@@ -35,6 +43,7 @@ def command(
     grid: str | None,
     conditions: tuple[str, ...],
     plugins: tuple[str, ...],
+    metric: Literal["best", "last"],
     output: Path,
 ) -> None:
     """Write a report: one HTML file that needs no network, no other file and no script.
@@ -54,6 +63,6 @@ def command(
     names = results.choose(grid_name(grid)) if grid else list(results.plans) or [""]
     frame = results.frame()
     whole = frame[frame["grid"].isin(names)]
-    page = make_report(filter_frame(whole, where), results.plans, results.read(), whole)
+    page = make_report(filter_frame(whole, where), results.plans, results.read(), whole, metric)
     save_bytes(output, page.encode())
     echo(f"The report is in {output} ({len(page.encode()) / 1000:,.0f} kB).")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lnlbench.api import Method
 from lnlbench.api.phase import EVALUATION_BATCH
@@ -159,6 +161,18 @@ class TraceWorkspace(Workspace):
         self.device = META
         self._datasets, self._backbones = workspace._datasets, workspace._backbones
         self._text_sides = workspace._text_sides
+
+    def backbone(self, spec: BackboneSpec, seed: int = 0) -> Backbone:
+        """Return a backbone with one block in each stage, if it has stages: more of the same tell no more."""
+        backbone = super().backbone(spec, seed)
+        stages = getattr(backbone.module, "blocks", None)
+        if not isinstance(stages, nn.Sequential) or not all(isinstance(s, nn.Sequential) for s in stages):
+            return backbone
+        module = deepcopy(backbone.module)
+        # A stage's first block changes the shape, and those after it keep it.
+        firsts = [next(stage.children()) for stage in module.get_submodule("blocks").children()]
+        module.blocks = nn.Sequential(*map(nn.Sequential, firsts))
+        return replace(backbone, module=module)
 
     def execution(self, spec: BackboneSpec, seed: int, precision: str) -> Execution:
         """Return the plain execution: there is nothing to measure."""

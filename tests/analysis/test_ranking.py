@@ -403,6 +403,20 @@ def test_texts_say_what_must_be_known(three: Standings) -> None:
     assert len(data["pairs"]) == 3
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5, 6, 7, 8])
+def test_too_few_observations_are_told_where_no_difference_is_large_enough(seeds: int) -> None:
+    found = lnlbench.rank(frame_of(records({"ce": 60.0, "gce": 70.0, "elr": 80.0}, NOISES[:1], seeds)))
+    # All differences have one sign, so p is as small as it can be.
+    possible = 3 * scipy_stats.wilcoxon(np.arange(1, seeds + 1)).pvalue <= 0.05
+    assert found.observations == seeds
+    assert found.enough == possible == any(pair.separable for pair in found.pairs)
+    told = "no difference is large enough" in to_text(found)
+    assert told != possible
+    assert told == math.isnan(found.smallest)
+    if told:
+        assert "for 3 pairs; it takes 7 observations" in to_text(found)
+
+
 def test_runs_of_methods_that_are_not_separable() -> None:
     names = ["a", "b", "c", "d"]
     apart = {("a", "c"), ("a", "d")}

@@ -283,6 +283,48 @@ def test_records_without_a_plan_have_a_report(tmp_path: Path) -> None:
     assert "LP GCE" in target.read_text()
 
 
+def test_it_ranks_by_the_accuracy_that_is_asked_for(tmp_path: Path) -> None:
+    seeds = range(6)
+    ahead_at = {"ce": (80.0, 50.0), "gce": (70.0, 65.0)}
+    fill(
+        tmp_path / "out",
+        [
+            make_record(make_spec(method, "lp", seed=seed), best + seed / 10, last + seed / 5)
+            for method, (best, last) in ahead_at.items()
+            for seed in seeds
+        ],
+    )
+    said, behind = {}, {}
+    for metric in ("best", "last"):
+        target = tmp_path / f"{metric}.html"
+        command = ["report", "--out", str(tmp_path / "out"), "--output", str(target), "--metric", metric]
+        assert main(command) == ExitCode.OK
+        page = target.read_text()
+        said[metric] = Reader(page).text
+        rows = table_with(page, "behind the best" if metric == "best" else "last, behind the best")
+        behind[metric] = {row["method"]: list(row.values())[3] for row in rows}
+    assert "LP CE has the best average rank" in said["best"]
+    assert "mean best accuracy of 80.25 %" in said["best"]
+    assert "LP GCE has the best average rank" in said["last"]
+    assert "mean last accuracy of 65.50 %" in said["last"]
+    assert behind == {
+        "best": {"LP CE": "best", "LP GCE": "10.00"},
+        "last": {"LP CE": "15.00", "LP GCE": "best"},
+    }
+    assert "--metric last" in said["last"]
+    assert "--metric" not in said["best"]
+
+
+def test_it_says_that_seeds_are_too_few_for_a_test(tmp_path: Path) -> None:
+    records = [
+        make_record(make_spec(m, "lp", seed=s), b + s)
+        for m, b in (("ce", 60), ("gce", 80))
+        for s in (0, 1, 2)
+    ]
+    text = Reader(report_of(read_results([fill(tmp_path / "out", records).root]))).text
+    assert "Settings and seeds are too few for a test across settings" in text
+
+
 # Commands
 
 

@@ -65,13 +65,17 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def choose_unit(contest: Contest) -> str:
-    """Return what signed ranks are taken of: settings, or seeds where settings are too few for any p.
-
-    The smallest p of n settings is 2 / 2^n, and Holm multiplies it by the number of pairs.
-    """
+    """Return what signed ranks are taken of: settings, or seeds where settings are too few for any p."""
     entrants = len(contest.entrants)
-    smallest = 2.0 ** (1 - len(contest.settings)) * entrants * (entrants - 1) / 2
-    return "settings" if smallest <= 1 - CONFIDENCE else "seeds"
+    return "settings" if enough(len(contest.settings), entrants * (entrants - 1) // 2) else "seeds"
+
+
+def enough(observations: int, pairs: int) -> bool:
+    """Whether so many observations can tell a pair apart at all.
+
+    The smallest p of n of them is 2 / 2^n, and Holm multiplies it by the number of pairs.
+    """
+    return 2.0 ** (1 - observations) * pairs <= 1 - CONFIDENCE
 
 
 def signed_rank_tests(differences: Numbers, unit: str) -> list[float]:

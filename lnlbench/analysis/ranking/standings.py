@@ -15,6 +15,7 @@ from lnlbench.analysis.ranking.order_tests import (
     UNITS,
     Friedman,
     choose_unit,
+    enough,
     friedman,
     holm,
     ranks,
@@ -113,6 +114,8 @@ class Standings:
     friedman : Friedman or None
     unit : str
         ``settings`` or ``seeds``; see :func:`lnlbench.analysis.ranking.order_tests.signed_rank_tests`.
+    observations : int
+        How many of them a pair has; of several numbers, the largest.
     shared : bool
         Whether trials of one seed have their noise in common in every setting.
     concordances : tuple of Concordance
@@ -126,13 +129,21 @@ class Standings:
     pairs: tuple[Pairing, ...]
     friedman: Friedman | None
     unit: str
+    observations: int
     shared: bool
     concordances: tuple[Concordance, ...]
     left_out: tuple[str, ...]
 
     @property
+    def enough(self) -> bool:
+        """Whether any difference, however large, could make a pair separable."""
+        return enough(self.observations, len(self.pairs))
+
+    @property
     def smallest(self) -> float:
-        """Median over the pairs of the smallest difference that could have been seen; NaN if unknown."""
+        """Median over the pairs of the smallest difference that could have been seen; NaN if not known."""
+        if not self.enough:
+            return float("nan")
         known = [pair.smallest for pair in self.pairs if not np.isnan(pair.smallest)]
         return float(np.median(known)) if known else float("nan")
 
@@ -242,10 +253,17 @@ def rank(frame: pd.DataFrame, metric: str = "best", by: Iterable[str] = (), unit
         _pairings(contest, differences, won, unit, order),
         friedman(means),
         unit,
+        _observations(differences, unit),
         all(contest.shared),
         (*_other_rule(trials, contest, by), *concordances(contest)),
         contest.left_out,
     )
+
+
+def _observations(differences: Numbers, unit: str) -> int:
+    known = ~np.isnan(differences)
+    counted = known.any(axis=2) if unit == "settings" else known.sum(axis=2)
+    return int(counted.sum(axis=0).max())
 
 
 def _pairings(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
 
 from lnlbench.analysis.names import clean
 from lnlbench.analysis.quantities import quantity
+from lnlbench.analysis.ranking.order_tests import enough
 from lnlbench.analysis.ranking.resampling import POWER, RESAMPLES
 from lnlbench.analysis.ranking.standings import Entrant, Standings
 from lnlbench.analysis.stats import CONFIDENCE
@@ -85,6 +87,8 @@ def sentences(standings: Standings) -> list[str]:
     )
     if not over_settings:
         text[-1] += " They speak of these settings with other seeds, and not of other settings."
+    if not standings.enough:
+        text[-1] += f" {too_few(standings)}"
     about = "further settings" if over_settings else "other seeds"
     text.append(
         f"Intervals: {CONFIDENCE:.0%}, nested bootstrap of settings, then seeds ({RESAMPLES:,} resamples); "
@@ -106,6 +110,17 @@ def sentences(standings: Standings) -> list[str]:
         f"*: no other method is as {good} and as cheap."
     )
     return text
+
+
+def too_few(standings: Standings) -> str:
+    """Return why no pair of a ranking is separable, whatever the difference."""
+    count, pairs = standings.observations, len(standings.pairs)
+    needed = next(number for number in itertools.count(count) if enough(number, pairs))
+    return (
+        f"But with {_plural(count, 'observation')} a pair no difference is large enough: the smallest p is "
+        f"{p_text(2.0 ** (1 - count))}, before it is corrected for {_plural(pairs, 'pair')}; it takes "
+        f"{needed} observations. Tables compare within a setting, by Welch's intervals without correction."
+    )
 
 
 def p_text(p: float) -> str:

@@ -15,7 +15,14 @@ from lnlbench.analysis.ranking.standings import Standings, rank
 from lnlbench.analysis.report.report_cells import ReportCell, command_of, make_cells
 from lnlbench.analysis.report.report_evidence import data, dead_classes, gaps, learning, noise, selection
 from lnlbench.analysis.report.report_html import Section, bullets, document, paragraphs
-from lnlbench.analysis.report.report_results import costs, kinds_of, list_of_cells, printed_tables, ranking
+from lnlbench.analysis.report.report_results import (
+    Accuracy,
+    costs,
+    kinds_of,
+    list_of_cells,
+    printed_tables,
+    ranking,
+)
 from lnlbench.analysis.tables.render_html import escape_html
 from lnlbench.analysis.tables.tables import Table, build_table
 from lnlbench.analysis.trial_rows import trials_of
@@ -28,6 +35,7 @@ def make_report(
     plans: Mapping[str, Mapping[str, Any]],
     records: Iterable[Record],
     whole: pd.DataFrame | None = None,
+    metric: Accuracy = "best",
 ) -> str:
     """Return a report as one HTML page that needs nothing else, not even a script.
 
@@ -41,6 +49,8 @@ def make_report(
         Of these trials at least.
     whole : pandas.DataFrame, optional
         All trials of the grids, of which the frame may be a part; commands must tell them apart.
+    metric : {"best", "last"}
+        What methods are ranked by, and what is drawn against cost. The tables have both.
 
     Raises
     ------
@@ -57,7 +67,7 @@ def make_report(
     cells = make_cells(group_trials(trials, axes))
     pairs = [(frame[frame["grid"] == grid], chosen.get(grid, {})) for grid in grids]
     tables = [_table(part, plan, "short") for part, plan in pairs]
-    standings = _rank(frame, axes)
+    standings = _rank(frame, axes, metric)
     kinds = kinds_of(cells)
     everything = frame if whole is None else whole
     varying = {name for name in ("dataset", "backbone") if everything[name].nunique() > 1}
@@ -72,14 +82,14 @@ def make_report(
         _belief(cells, by_id, _table(*pairs[0], "full").caption),
         printed_tables(tables),
         ranking(standings),
-        costs(cells, standings, kinds),
-        list_of_cells(cells, commands),
+        costs(cells, standings, kinds, metric),
+        list_of_cells(cells, commands, metric),
         learning(cells, by_id),
         noise(cells, by_id),
         selection(cells),
         dead_classes(cells),
         gaps(cells),
-        data(frame, _how(chosen)),
+        data(frame, _how(chosen, metric)),
     ]
     titles = [title_of(plan, plan.get("table") or {}) or grid for grid, plan in chosen.items()]
     origin = provenance([cell.draft for cell in cells], trials)
@@ -96,9 +106,9 @@ def _table(frame: pd.DataFrame, plan: Mapping[str, Any], caption: str) -> Table:
     return build_table(frame, {**layout, "caption": title_of(plan, layout)}, plan, caption)
 
 
-def _rank(frame: pd.DataFrame, axes: Sequence[str]) -> Standings | LnlbenchError:
+def _rank(frame: pd.DataFrame, axes: Sequence[str], metric: Accuracy) -> Standings | LnlbenchError:
     try:
-        return rank(frame, "best", axes)
+        return rank(frame, metric, axes)
     except (NothingSelectedError, UsageError) as error:  # a report says so, and has the rest
         return error
 
@@ -138,8 +148,10 @@ def _answer(standings: Standings) -> str:
     tied = [each.name for each in standings.entrants[1:] if each.name not in beaten]
     text = (
         f"{first.name} has the best average rank ({first.rank[0]:.2f} of {len(standings.entrants)} methods) "
-        f"in {where}, with a mean best accuracy of {first.score:.2f} %. "
+        f"in {where}, with a mean {standings.metric} accuracy of {first.score:.2f} %. "
     )
+    if not standings.enough:
+        return text + "Settings and seeds are too few for a test across settings: see the tables."
     if not tied:
         return text + "It is separable from all others."
     listed = ", ".join(tied[:4]) + (f" and {len(tied) - 4} more" if len(tied) > 4 else "")
@@ -218,7 +230,7 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(found) if found else "unknown"
 
 
-def _how(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _how(plans: Mapping[str, Mapping[str, Any]], metric: Accuracy) -> list[str]:
     lines = []
     for grid, plan in plans.items():
         source = plan.get("source", {})
@@ -227,4 +239,5 @@ def _how(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"lnlbench run --grid {source.get('grid', grid)} {overrides} --out runs/{grid}".replace("  ", " ")
         )
     outs = " ".join(f"--out runs/{grid}" for grid in plans)
-    return [*lines, f"lnlbench report {outs} --output report.html"]
+    ranked = "" if metric == "best" else f" --metric {metric}"
+    return [*lines, f"lnlbench report {outs}{ranked} --output report.html"]

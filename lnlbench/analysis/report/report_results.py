@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lnlbench.analysis.cells import Value
 from lnlbench.analysis.names import display
@@ -44,6 +45,8 @@ _NUMBERS = (
     "recall",
 )
 _COSTS = ("cost", "train_s")
+# Which of the two accuracies of a cell methods are compared by.
+Accuracy = Literal["best", "last"]
 # Kinds of marks: one per tuning mode, in order of appearance.
 Kinds = dict[str, int]
 
@@ -62,12 +65,13 @@ def printed_tables(tables: Sequence[Table]) -> Section:
     return Section("table", "Results", content)
 
 
-def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str]) -> Section:
+def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str], metric: Accuracy) -> Section:
     """Return every cell on a line, to be sorted and filtered, with the command that makes it again."""
     shown = [name for name in (*_NUMBERS, *_COSTS) if any(cell.mean(name) is not None for cell in cells)]
-    heads = ["method", "setting", "best", "behind the best", "last", "seeds"]
+    behind = "behind the best" if metric == "best" else "last, behind the best"
+    heads = ["method", "setting", "best", behind, "last", "seeds"]
     heads += [quantity(name).label for name in shown]
-    tops = _tops(cells)
+    tops = _tops(cells, metric)
     rows = []
     for cell in cells:
         best, last = cell.draft.values if cell.draft.values else (None, None)
@@ -76,7 +80,7 @@ def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str]) -> Secti
                 Datum(cell.entrant),
                 Datum(cell.setting),
                 _mean(best),
-                _behind(best, tops.get(cell.setting)),
+                _behind(best if metric == "best" else last, tops.get(cell.setting)),
                 _mean(last),
                 number(len(cell.used), 0),
                 *(_quantity(cell, name) for name in shown),
@@ -101,11 +105,11 @@ def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str]) -> Secti
     )
 
 
-def _tops(cells: Sequence[ReportCell]) -> dict[str, float]:
+def _tops(cells: Sequence[ReportCell], metric: Accuracy) -> dict[str, float]:
     tops: dict[str, float] = {}
     for cell in cells:
         if cell.draft.values:
-            mean = cell.draft.values[0].summary.mean
+            mean = cell.draft.values[metric == "last"].summary.mean
             tops[cell.setting] = max(mean, tops.get(cell.setting, mean))
     return tops
 
@@ -186,7 +190,9 @@ def ranking(standings: Standings | LnlbenchError) -> Section:
     return Section("ranks", "Ranks across settings", content)
 
 
-def costs(cells: Sequence[ReportCell], standings: Standings | LnlbenchError, kinds: Kinds) -> Section | None:
+def costs(
+    cells: Sequence[ReportCell], standings: Standings | LnlbenchError, kinds: Kinds, metric: Accuracy
+) -> Section | None:
     """Return accuracy against cost, over all settings and setting by setting; None without any cost."""
     content = ""
     if not isinstance(standings, LnlbenchError):
@@ -204,10 +210,12 @@ def costs(cells: Sequence[ReportCell], standings: Standings | LnlbenchError, kin
         ]
         front = sorted((cost, each.score) for each, cost in known if each.front)
         if dots:
-            drawing = scatter(dots, "compute / CE with FFT", "best accuracy, mean over settings [%]", front)
+            drawing = scatter(
+                dots, "compute / CE with FFT", f"{metric} accuracy, mean over settings [%]", front
+            )
             caption = "The dashed line is the Pareto front: no other method is as good and as cheap."
             content += mark_key([display("tuning", mode) for mode in kinds]) + figure(drawing, caption)
-    plots = [_cost_plot(setting, part, kinds) for setting, part in by_setting(cells).items()]
+    plots = [_cost_plot(setting, part, kinds, metric) for setting, part in by_setting(cells).items()]
     drawn = [plot for plot in plots if plot]
     if len(drawn) > 1:
         content += folded("Setting by setting", f'<div class="plots">{"".join(drawn)}</div>\n')
@@ -230,11 +238,11 @@ def by_setting(cells: Sequence[ReportCell]) -> dict[str, list[ReportCell]]:
     return parts
 
 
-def _cost_plot(setting: str, cells: Sequence[ReportCell], kinds: Kinds) -> str:
+def _cost_plot(setting: str, cells: Sequence[ReportCell], kinds: Kinds, metric: Accuracy) -> str:
     dots = []
     for cell in cells:
-        cost, best = cell.mean("cost"), cell.mean("best")
-        if cost is not None and best is not None:
-            text = f"{cell.entrant}: {best:.2f} % at cost {cost:.2f}"
-            dots.append(Dot(cost, best, cell.entrant, kinds[cell.trials[0]["tuning"]], text))
-    return figure(scatter(dots, "compute / CE with FFT", "best accuracy [%]"), setting) if dots else ""
+        cost, accuracy = cell.mean("cost"), cell.mean(metric)
+        if cost is not None and accuracy is not None:
+            text = f"{cell.entrant}: {accuracy:.2f} % at cost {cost:.2f}"
+            dots.append(Dot(cost, accuracy, cell.entrant, kinds[cell.trials[0]["tuning"]], text))
+    return figure(scatter(dots, "compute / CE with FFT", f"{metric} accuracy [%]"), setting) if dots else ""
