@@ -280,7 +280,7 @@ def test_weights_that_are_not_the_official_ones(
 ) -> None:
     file = tmp_path / "weights.pth"
     file.write_bytes(b"not weights")
-    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda: file)
+    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda _: file)
     monkeypatch.setattr("lnlbench.cli.doctor.CHECKS", {"weights": health.weights})
     (diagnosis,) = examine(None, folders.cache, folders.out)
     assert diagnosis.level is Level.BROKEN

