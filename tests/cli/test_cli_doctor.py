@@ -208,7 +208,7 @@ def broken_plugins(folders: Folders) -> list[str]:
 def test_our_own_plugins(folders: Folders) -> None:
     ((level, text, _),) = health.plugins(folders)
     assert level is Level.FINE
-    assert re.match(r"found \d+ methods, 14 backbones, ", text)
+    assert re.match(r"found \d+ methods, 15 backbones, ", text)
 
 
 def test_a_plugin_that_does_not_load(folders: Folders, install: Callable[..., None]) -> None:
@@ -297,7 +297,10 @@ def test_named_backbones_that_are_here_and_that_are_not(
     _, (level, text, _) = health.weights(folders)
     assert level is Level.FINE
     here, absent = text.split("; not here: ")
-    assert here == f"LNLBENCH_WEIGHTS is {tmp_path}; available: efficientnet_lite0, msn_vit_b"
+    assert (
+        here
+        == f"LNLBENCH_WEIGHTS is {tmp_path}; available: efficientnet_lite0, efficientnet_lite2, msn_vit_b"
+    )
     assert "vit_b16" in absent
     assert "resnet34_cifar" not in absent  # it has no weights that could be here
 
