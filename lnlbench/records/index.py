@@ -100,8 +100,13 @@ def _packed(kept: Mapping[str, tuple[Signature, Entry]]) -> dict[str, Any]:
         "status": _column([str(entry.status) for entry in entries]),
         "marks": {what: _column([entry.marks.get(what) for entry in entries]) for what in marks},
         "columns": columns,
-        "facts": [_column([entry.facts[name] for entry in entries]) for name in columns],
+        "facts": [_column(values) for values in zip(*(_values(e, columns) for e in entries), strict=True)],
     }
+
+
+def _values(entry: Entry, columns: Sequence[str]) -> list[Any]:
+    facts = entry.facts  # made anew whenever it is asked for
+    return [facts[name] for name in columns]
 
 
 def _column(values: Sequence[Any]) -> Sequence[Any]:
@@ -124,12 +129,10 @@ def _load(path: Path) -> dict[str, tuple[Signature, Entry]]:
         return zip(*whole, strict=True)
 
     of_marks = content["marks"]
-    known: dict[tuple[str | None, ...], dict[str, str]] = {(): {}}
 
+    @cache
     def marks_of(row: tuple[str | None, ...]) -> dict[str, str]:
-        if row not in known:
-            known[row] = {what: mark for what, mark in zip(of_marks, row, strict=True) if mark is not None}
-        return known[row]
+        return {what: mark for what, mark in zip(of_marks, row, strict=True) if mark is not None}
 
     marks = map(marks_of, rows(*of_marks.values())) if of_marks else repeat({}, len(names))
     entries = {}

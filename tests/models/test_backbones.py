@@ -176,7 +176,7 @@ def test_lite_preprocessing_is_timms_default(source):
     published = timm.create_model(f"tf_efficientnet_lite{source.package.size}").pretrained_cfg
     ours = source().load(BackboneSpec("a size"), 0).preprocessing
     assert (3, ours.size, ours.size) == published["input_size"]
-    assert ours.resize == int(ours.size / published["crop_pct"])
+    assert ours.resize == round(ours.size / published["crop_pct"])
     assert (ours.mean, ours.std) == (published["mean"], published["std"])
     assert ours.interpolation == published["interpolation"]
 

@@ -71,11 +71,13 @@ def choose_unit(contest: Contest) -> str:
 
 
 def enough(observations: int, pairs: int) -> bool:
-    """Whether so many observations can tell a pair apart at all.
+    """Whether so many observations can tell a pair apart at all: Holm multiplies p by the number of pairs."""
+    return least_p(observations) * pairs <= 1 - CONFIDENCE
 
-    The smallest p of n of them is 2 / 2^n, and Holm multiplies it by the number of pairs.
-    """
-    return 2.0 ** (1 - observations) * pairs <= 1 - CONFIDENCE
+
+def least_p(observations: int) -> float:
+    """Return the smallest p of so many observations: that all have one sign, of two patterns in 2^n."""
+    return 2.0 ** (1 - observations)
 
 
 def signed_rank_tests(differences: Numbers, unit: str) -> list[float]:

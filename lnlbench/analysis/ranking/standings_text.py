@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from lnlbench.analysis.names import clean
 from lnlbench.analysis.quantities import quantity
-from lnlbench.analysis.ranking.order_tests import enough
+from lnlbench.analysis.ranking.order_tests import enough, least_p
 from lnlbench.analysis.ranking.resampling import POWER, RESAMPLES
 from lnlbench.analysis.ranking.standings import Entrant, Standings
 from lnlbench.analysis.stats import CONFIDENCE
@@ -118,7 +118,7 @@ def too_few(standings: Standings) -> str:
     needed = next(number for number in itertools.count(count) if enough(number, pairs))
     return (
         f"But with {_plural(count, 'observation')} a pair no difference is large enough: the smallest p is "
-        f"{p_text(2.0 ** (1 - count))}, before it is corrected for {_plural(pairs, 'pair')}; it takes "
+        f"{p_text(least_p(count))}, before it is corrected for {_plural(pairs, 'pair')}; it takes "
         f"{needed} observations. Tables compare within a setting, by Welch's intervals without correction."
     )
 

@@ -74,14 +74,13 @@ def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str], metric: 
     tops = _tops(cells, metric)
     rows = []
     for cell in cells:
-        best, last = cell.draft.values if cell.draft.values else (None, None)
         rows.append(
             [
                 Datum(cell.entrant),
                 Datum(cell.setting),
-                _mean(best),
-                _behind(best if metric == "best" else last, tops.get(cell.setting)),
-                _mean(last),
+                _mean(_accuracy(cell, "best")),
+                _behind(_accuracy(cell, metric), tops.get(cell.setting)),
+                _mean(_accuracy(cell, "last")),
                 number(len(cell.used), 0),
                 *(_quantity(cell, name) for name in shown),
             ]
@@ -105,11 +104,16 @@ def list_of_cells(cells: Sequence[ReportCell], commands: Sequence[str], metric: 
     )
 
 
+def _accuracy(cell: ReportCell, metric: Accuracy) -> Value | None:
+    best, last = cell.draft.values if cell.draft.values else (None, None)
+    return best if metric == "best" else last
+
+
 def _tops(cells: Sequence[ReportCell], metric: Accuracy) -> dict[str, float]:
     tops: dict[str, float] = {}
     for cell in cells:
-        if cell.draft.values:
-            mean = cell.draft.values[metric == "last"].summary.mean
+        if (value := _accuracy(cell, metric)) is not None:
+            mean = value.summary.mean
             tops[cell.setting] = max(mean, tops.get(cell.setting, mean))
     return tops
 

