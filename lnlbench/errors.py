@@ -7,7 +7,7 @@ exception is a bug of ours, goes to a log file and exits with ``ExitCode.INTERNA
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
 
 
@@ -98,8 +98,13 @@ class TrialError(LnlbenchError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean 'x'? Known: …``, the hint for an unknown name."""
+    """Return ``Did you mean 'x' or 'y'? Known: …``, the hint for an unknown name.
+
+    Named are the known names that are most like it, all of them where several are equally so.
+    """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
     listing = "Known: " + ", ".join(names) + "." if names else "None is known."
-    return f"Did you mean '{close[0]}'? {listing}" if close else listing
+    close = get_close_matches(name, names)
+    likeness = {match: SequenceMatcher(None, match, name).ratio() for match in close}
+    closest = [repr(match) for match in sorted(close) if likeness[match] == likeness[close[0]]]
+    return f"Did you mean {' or '.join(closest)}? {listing}" if closest else listing

@@ -210,7 +210,7 @@ def npz(path, **arrays):
     ("options", "code", "says"),
     [
         (["--set", "method=turm"], 2, "Did you mean 'turn'"),
-        (["--set", "backbone=efficientnet_lite"], 2, "Did you mean 'efficientnet_lite0'"),
+        (["--set", "backbone=efficientnet_lite"], 2, "mean 'efficientnet_lite0' or 'efficientnet_lite2'?"),
         (["--set", "dataset=digit"], 2, "Did you mean 'digits'"),
         (["--set", "noise=symetric-0.4"], 2, "Did you mean 'symmetric'"),
         (["--set", "noise=symmetric-40"], 2, "a share, not a percentage"),
