@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +25,11 @@ from lnlbench.records.record import Record, Status
 from lnlbench.records.store import Store
 from lnlbench.spec import TrialSpec
 
-from .measure import Line, Rounds, interleave, seconds
+from .measure import Line, interleave, seconds
 
 COUNT, QUICK_COUNT = 10_000, 60
 ROUNDS, QUICK_ROUNDS = 5, 1
-MORE, MORE_ROUNDS = 10, 3  # times as many: are they read in ten times the time?
+MORE = 10  # times as many: are they read in ten times the time?
 # Seconds for the full count.
 AIMS = {"status": 1.0, "table": 2.0, "run": 3.0}
 
@@ -50,26 +53,29 @@ EVERY_FILE = "every file"
 def run(threads: int, quick: bool) -> Iterator[Line]:
     """Measure; yield two lines for each verb. Threads make no difference here."""
     count, rounds = (QUICK_COUNT, QUICK_ROUNDS) if quick else (COUNT, ROUNDS)
-    few, size = _measure(count, rounds)
-    setting = "{:,} records of {:.0f} kB, files in the page cache, start-up not counted"
-    for verb, aim in AIMS.items():
-        yield Line(
-            "records",
-            f"{_title(verb)} beside reading every file as JSON",
-            setting.format(count, size / 1e3),
-            {name: few.median(name) for name in (verb, EVERY_FILE)},
-            few.values[verb],
-            unit="s",
-            aim=aim,
-        )
-    many, size = _measure(count * MORE, min(rounds, MORE_ROUNDS))
+    with _filled(count) as few:
+        measured = interleave({**few.verbs, EVERY_FILE: few.read}, rounds)
+        for verb, aim in AIMS.items():
+            yield Line(
+                "records",
+                f"{_title(verb)} beside reading every file as JSON",
+                few.setting,
+                {name: measured.median(name) for name in (verb, EVERY_FILE)},
+                measured.values[verb],
+                unit="s",
+                aim=aim,
+            )
+        with _filled(count * MORE) as many:
+            # In turns, too: the machine does not work at one speed for as long as many records take.
+            competitors = {(verb, folder): folder.verbs[verb] for verb in AIMS for folder in (few, many)}
+            measured = interleave(competitors, rounds)
     for verb in AIMS:
         yield Line(
             "records",
             f"{_title(verb)}, with {MORE} times as many records",
-            setting.format(count * MORE, size / 1e3),
-            {f"{count:,}": few.median(verb), f"{count * MORE:,}": many.median(verb)},
-            (many.median(verb) / few.median(verb),),
+            many.setting,
+            {f"{folder.count:,}": measured.median((verb, folder)) for folder in (few, many)},
+            measured.ratios((verb, many), (verb, few)),
             aim=MORE * 1.15,
         )
 
@@ -78,8 +84,19 @@ def _title(verb: str) -> str:
     return f"{verb}{' with nothing to do' if verb == 'run' else ''}"
 
 
-def _measure(count: int, rounds: int) -> tuple[Rounds, float]:
-    """Return what verbs take on so many records, and the mean size of a record in bytes."""
+@dataclass(frozen=True, eq=False)  # a folder is itself
+class _Folder:
+    """An output folder that is full of records, and what is timed there; each call returns seconds."""
+
+    count: int
+    setting: str
+    verbs: Mapping[str, Callable[[], float]]
+    read: Callable[[], float]
+
+
+@contextmanager
+def _filled(count: int) -> Iterator[_Folder]:
+    """Make a folder of so many records, and remove it afterwards."""
     with TemporaryDirectory() as folder:
         grid, out = Path(folder) / "many.toml", Path(folder) / "out"
         grid.write_text(GRID)
@@ -94,10 +111,13 @@ def _measure(count: int, rounds: int) -> tuple[Rounds, float]:
             "status": lambda: describe(Store.open(out)),
             "table": lambda: make_table(read_results([out]), ["many"]),
             "run": nothing_to_do,
-            EVERY_FILE: lambda: _read(out),
         }
-        competitors = {name: (lambda act=act: seconds(act)) for name, act in verbs.items()}
-        return interleave(competitors, rounds), size
+        yield _Folder(
+            count,
+            f"{count:,} records of {size / 1e3:.0f} kB, files in the page cache, start-up not counted",
+            {name: partial(seconds, act) for name, act in verbs.items()},
+            partial(seconds, lambda: _read(out)),
+        )
 
 
 def _fill(out: Path, plan: Plan) -> float:
