@@ -1,34 +1,21 @@
-"""The conformance kit: what keeps the rules passes, and each broken rule is found by its check."""
+"""What training must keep to: a sound method passes, and each broken rule is found by its check."""
 
 from __future__ import annotations
 
 import gc
-import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from lnlbench.api import Batch, Heads, Method, Phase, Preset, Skip, Task, Views, functional
-from lnlbench.cli import main
-from lnlbench.conformance import Finding, Outcome, Report, check_method
-from lnlbench.conformance.declaration import DECLARATION_RULES, Declaration
-from lnlbench.conformance.kit_problem import learning_spec, trial_spec, with_other_truth
-from lnlbench.conformance.rehearsal import Rehearsal, global_generators
-from lnlbench.conformance.rules import describe
-from lnlbench.conformance.training import TRAINING_RULES, Training, saturate
-from lnlbench.data.source import Dataset
-from lnlbench.errors import ExitCode, PluginError
-from lnlbench.plugins import registry
-from lnlbench.spec import MethodSpec, NoiseSpec, TrialSpec
-from lnlbench.trials.attempt import run_trial
-from lnlbench.trials.problem import Problem, prepare_problem
+from lnlbench.api import Batch, Heads, Method, Phase, Skip, Task, Views, functional
+from lnlbench.conformance import Finding, Outcome, check_method
+from lnlbench.conformance.kit_problem import trial_spec
+from lnlbench.conformance.training import TRAINING_RULES, Training
+from lnlbench.spec import TrialSpec
+from lnlbench.trials.problem import Problem
 from lnlbench.trials.workspace import RunSettings, Workspace
 
 
@@ -54,11 +41,6 @@ def judge_training(method_class: type[Method], workspace: Workspace) -> dict[str
         method_class, trial_spec(method_class.resolve("method", "digits", {}), "lp"), workspace
     )
     findings = [rule.judge(subject, "lp") for rule in TRAINING_RULES]
-    return {finding.check: finding.reason for finding in findings if finding.outcome is Outcome.FAILED}
-
-
-def judge_declaration(method_class: type[Method]) -> dict[str, str]:
-    findings = [rule.judge(Declaration("method", method_class), "class") for rule in DECLARATION_RULES]
     return {finding.check: finding.reason for finding in findings if finding.outcome is Outcome.FAILED}
 
 
@@ -94,19 +76,6 @@ def test_a_sound_method_passes_and_what_it_declines_is_not_tried(workspace: Work
     )
     declined = {(mode, "runs") for mode in ("fft", "lp-fft", "partial", "lora", "lp-lora")}
     assert by_outcome[Outcome.NOT_APPLICABLE] == {("class", "presets"), ("lp", "together"), *declined}
-
-
-def test_a_rehearsal_is_a_trial(workspace: Workspace) -> None:
-    spec = trial_spec(MethodSpec("ce"), "lp-fft")
-    course = Rehearsal(registry.methods().load("ce"), spec, workspace, prepare_problem(spec, workspace)).run()
-    record = run_trial(spec, workspace)
-    keys = ("loss", "validation", "test")
-    assert [[getattr(epoch, key) for key in keys] for epoch in course.epochs] == [
-        [entry[key] for key in keys] for entry in record.history
-    ]
-    for counter in record.ledger["training"]:
-        counted = sum(passes[counter] for passes in course.passes.values())
-        assert counted == record.ledger["training"][counter]
 
 
 # What is broken in training
@@ -411,247 +380,3 @@ def test_nothing_more_is_asked_of_a_trial_that_does_not_run(workspace: Workspace
     assert (failure.mode, failure.check) == ("fft", "runs")
     assert failure.reason.startswith(f"NotImplementedError: one day ({__file__}:")
     assert [finding.check for finding in report.findings if finding.mode == "fft"] == ["runs"]
-
-
-# What is broken in the declaration
-
-
-def test_no_docstring() -> None:
-    class Silent(Plain):
-        loss = Plain.loss
-
-    assert judge_declaration(Silent) == {"documented": "class Silent has none"}
-
-
-def test_parameters_that_can_change() -> None:
-    @dataclass
-    class Params:
-        rate: float = 0.1
-
-    broken = judge_declaration(type("Loose", (Documented,), {"__doc__": "Loose.", "Params": Params}))
-    assert broken == {"parameters": "Params is not decorated with @dataclass(frozen=True)"}
-
-
-def test_parameters_that_a_record_cannot_hold() -> None:
-    @dataclass(frozen=True)
-    class Params:
-        rates: frozenset[float] = frozenset({0.1})
-
-    broken = judge_declaration(type("Odd", (Documented,), {"__doc__": "Odd.", "Params": Params}))
-    assert broken["parameters"].startswith("TypeError: Object of type frozenset is not JSON serializable")
-
-
-@dataclass(frozen=True)
-class OneParam:
-    rate: float = 0.1
-
-
-@pytest.mark.parametrize(
-    ("presets", "defaults", "reason"),
-    [
-        ({"big": Preset({"rate": 1.0}, " ")}, {}, "preset 'big' names no source"),
-        (
-            {"big": Preset({"size": 1.0}, "a paper")},
-            {},
-            "preset 'big': Method 'method' has no parameter 'size'.",
-        ),
-        ({"big": Preset({"rate": "1"}, "a paper")}, {}, "preset 'big': Parameter 'rate'"),
-        ({}, {"cifar10": {"size": 1.0}}, "defaults for 'cifar10': Method 'method' has no parameter 'size'."),
-    ],
-)
-def test_presets_that_cannot_be_used(presets: Any, defaults: Any, reason: str) -> None:
-    attributes = {"__doc__": "Preset.", "Params": OneParam, "presets": presets, "dataset_defaults": defaults}
-    broken = judge_declaration(type("WithPresets", (Documented,), attributes))
-    assert broken.keys() == {"presets"}
-    assert broken["presets"].startswith(reason)
-
-
-def test_valid_presets() -> None:
-    attributes = {
-        "__doc__": "Preset.",
-        "Params": OneParam,
-        "presets": {"big": Preset({"rate": 1}, "a paper")},
-        "dataset_defaults": {"cifar10": {"rate": 0.5}},
-    }
-    assert not judge_declaration(type("WithPresets", (Documented,), attributes))
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (lambda spec: Skip(" "), "lp is declined without a reason"),
-        (lambda spec: False, "the answer to lp is False; it must be Skip(reason) or None"),
-        (lambda spec: Skip("too hard"), "every tuning mode is declined"),
-        (
-            lambda spec: Skip("too noisy") if spec.noise.rate > 0.5 else None,
-            "the answer to lp changes with the noise (symmetric-0.9), which no method knows",
-        ),
-    ],
-)
-def test_dishonest_answers(answer: Any, reason: str) -> None:
-    attributes = {"__doc__": "Dishonest.", "supports": classmethod(lambda cls, spec: answer(spec))}
-    assert judge_declaration(type("Dishonest", (Documented,), attributes)) == {"supports": reason}
-
-
-# The instruments
-
-
-def test_a_saturated_head_has_a_mean_margin_of_200(workspace: Workspace) -> None:
-    spec = trial_spec(MethodSpec("ce"), "lp")
-    rehearsal = Rehearsal(Plain, spec, workspace, prepare_problem(spec, workspace))
-    inputs = torch.rand(32, rehearsal.model.networks[0].feature_dim)
-    saturate(rehearsal.model.networks[0], inputs)
-    with torch.no_grad():
-        ordered = rehearsal.model.networks[0](inputs).sort(dim=1).values
-    assert float((ordered[:, -1] - ordered[:, -2]).mean()) == pytest.approx(200.0, rel=1e-4)
-
-
-def test_another_truth_changes_what_is_hidden_and_nothing_else(workspace: Workspace) -> None:
-    spec = trial_spec(MethodSpec("ce"), "lp")
-    problem = prepare_problem(spec, workspace)
-    other = with_other_truth(problem)
-    assert other.true_labels is not None
-    assert not (other.true_labels == problem.train_labels.numpy()).any()
-    assert other.noise.realised_rate == 1.0
-    np.testing.assert_array_equal(other.dataset.train.labels[other.train_rows], other.true_labels)
-    for name in ("train_rows", "train_labels", "validation_labels", "test_labels"):
-        assert torch.equal(getattr(other, name), getattr(problem, name))
-    assert other.dataset.fingerprint == problem.dataset.fingerprint
-
-
-def test_an_error_is_told_in_a_line_with_the_place_outside_pytorch() -> None:
-    try:
-        torch.nn.Linear(2, 2).load_state_dict({f"a_{number}": torch.zeros(1) for number in range(200)})
-    except RuntimeError as error:
-        text = describe(error)
-    assert text.startswith("RuntimeError: Error(s) in loading state_dict for Linear: Missing key(s)")
-    assert text.partition(" … (")[2].startswith(f"{__file__}:")
-    assert "\n" not in text
-    assert len(text.partition(" … (")[0]) <= 400
-
-
-def test_global_generators_are_put_back() -> None:
-    def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), float(torch.rand(()))
-
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(11)
-    expected = [draw(), draw()]
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(11)
-    first = draw()
-    with global_generators(1):
-        inside = draw()
-    with global_generators(2):
-        assert draw() != inside
-    assert [first, draw()] == expected
-
-
-def public_values(value: Any, depth: int = 3) -> Iterator[Any]:
-    """Yield what can be reached through attributes without an underscore."""
-    yield value
-    if depth and type(value).__module__.startswith("lnlbench"):
-        for name in dir(value):
-            if not name.startswith("_"):
-                yield from public_values(getattr(value, name), depth - 1)
-
-
-def test_task_and_phase_do_not_hold_the_truth(workspace: Workspace) -> None:
-    class Witness(Plain):
-        def setup(self, task: Task) -> None:
-            super().setup(task)
-            self.task = task
-
-        def epoch(self, phase: Phase) -> None:
-            super().epoch(phase)
-            self.phase = phase
-
-    spec = trial_spec(MethodSpec("ce"), "lp")
-    problem = prepare_problem(spec, workspace)
-    rehearsal = Rehearsal(Witness, spec, workspace, problem)
-    rehearsal.run()
-    method = rehearsal.method
-    assert isinstance(method, Witness)
-    values = [*public_values(method.task), *public_values(method.phase)]
-    tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    assert any(torch.equal(tensor, problem.train_labels) for tensor in tensors)
-    assert problem.true_labels is not None
-    truth = torch.from_numpy(problem.true_labels)
-    assert not any(torch.equal(tensor, truth) for tensor in tensors)
-    assert not any(isinstance(value, (Problem, Dataset, NoiseSpec, TrialSpec)) for value in values)
-
-
-def test_learning_takes_the_linear_probing_of_any_mode() -> None:
-    spec = learning_spec(trial_spec(MethodSpec("ce"), "lp-fft"))
-    assert [phase.kind for phase in spec.phases] == ["lp"]
-
-
-# The report and the command
-
-
-def test_the_report_prints_and_is_json() -> None:
-    findings = (
-        Finding("class", "documented", "It has a docstring.", Outcome.PASSED),
-        Finding("lp", "runs", "It runs.", Outcome.FAILED, "it stops"),
-        Finding("fft", "runs", "It runs.", Outcome.NOT_APPLICABLE, "too slow"),
-    )
-    report = Report("mine", "mine.py", findings, 1.2)
-    assert not report.passed
-    assert str(report).splitlines() == [
-        "✓ class   documented",
-        "✗ lp      runs: it stops",
-        "           Rule: It runs.",
-        "– fft     runs: too slow",
-        "mine (mine.py) fails 1 of 2 checks, in 1 s.",
-    ]
-    value = json.loads(json.dumps(report.to_dict()))
-    assert value["passed"] is False
-    assert value["findings"][1] == {
-        "mode": "lp",
-        "check": "runs",
-        "rule": "It runs.",
-        "outcome": "failed",
-        "reason": "it stops",
-    }
-
-
-@pytest.fixture
-def declining(tmp_path: Path) -> Path:
-    """A file with a method that fails before any training."""
-    path = tmp_path / "declining.py"
-    path.write_text(
-        dedent('''
-        from lnlbench.api import Method, Skip
-
-        class Declining(Method):
-            """Declines everything."""
-
-            @classmethod
-            def supports(cls, spec):
-                return Skip("no")
-        ''')
-    )
-    return path
-
-
-def test_the_command_fails_with_the_report(declining: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(declining)]) == ExitCode.INCOMPLETE
-    lines = capsys.readouterr().out.splitlines()
-    assert "✗ class   supports: every tuning mode is declined" in lines
-    assert lines[-1].startswith("declining (declining.py) fails 1 of 3 checks")
-
-
-def test_the_command_takes_a_plugin_by_name_and_writes_json(
-    declining: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["check", "declining", "--plugin", f"{declining}:Declining", "--format", "json"]
-    assert main(arguments) == ExitCode.INCOMPLETE
-    value = json.loads(capsys.readouterr().out)
-    assert (value["method"], value["origin"], value["passed"]) == ("declining", "declining.py", False)
-
-
-def test_an_unknown_method_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(PluginError, match="Did you mean 'gce'"):
-        check_method("gcee")
-    assert main(["check", "gcee"]) == ExitCode.USAGE
-    assert "Unknown method, backbone, data set or metric 'gcee'" in capsys.readouterr().err
