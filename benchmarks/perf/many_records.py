@@ -54,7 +54,7 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
     """Measure; yield two lines for each verb. Threads make no difference here."""
     count, rounds = (QUICK_COUNT, QUICK_ROUNDS) if quick else (COUNT, ROUNDS)
     with _filled(count) as few:
-        measured = interleave({**few.verbs, EVERY_FILE: few.read}, rounds)
+        measured = interleave(few.actions, rounds)
         for verb, aim in AIMS.items():
             yield Line(
                 "records",
@@ -67,31 +67,35 @@ def run(threads: int, quick: bool) -> Iterator[Line]:
             )
         with _filled(count * MORE) as many:
             # In turns, too: the machine does not work at one speed for as long as many records take.
-            competitors = {(verb, folder): folder.verbs[verb] for verb in AIMS for folder in (few, many)}
+            folders = few, many
+            competitors = {_of(verb, each): each.actions[verb] for verb in AIMS for each in folders}
             measured = interleave(competitors, rounds)
     for verb in AIMS:
         yield Line(
             "records",
             f"{_title(verb)}, with {MORE} times as many records",
             many.setting,
-            {f"{folder.count:,}": measured.median((verb, folder)) for folder in (few, many)},
-            measured.ratios((verb, many), (verb, few)),
+            {f"{each.count:,}": measured.median(_of(verb, each)) for each in folders},
+            measured.ratios(_of(verb, many), _of(verb, few)),
             aim=MORE * 1.15,
         )
+
+
+def _of(verb: str, folder: _Folder) -> str:
+    return f"{verb} of {folder.count}"
 
 
 def _title(verb: str) -> str:
     return f"{verb}{' with nothing to do' if verb == 'run' else ''}"
 
 
-@dataclass(frozen=True, eq=False)  # a folder is itself
+@dataclass(frozen=True)
 class _Folder:
-    """An output folder that is full of records, and what is timed there; each call returns seconds."""
+    """An output folder that is full of records, and what is timed there; each action returns its seconds."""
 
     count: int
     setting: str
-    verbs: Mapping[str, Callable[[], float]]
-    read: Callable[[], float]
+    actions: Mapping[str, Callable[[], float]]
 
 
 @contextmanager
@@ -107,16 +111,16 @@ def _filled(count: int) -> Iterator[_Folder]:
             result = lnlbench.run(grid, out, seeds=seeds, executor="inline")
             make_table(joined([result.store]), [result.plan.grid], warn=False)
 
-        verbs: dict[str, Callable[[], Any]] = {
+        actions: dict[str, Callable[[], Any]] = {
             "status": lambda: describe(Store.open(out)),
             "table": lambda: make_table(read_results([out]), ["many"]),
             "run": nothing_to_do,
+            EVERY_FILE: lambda: _read(out),
         }
         yield _Folder(
             count,
             f"{count:,} records of {size / 1e3:.0f} kB, files in the page cache, start-up not counted",
-            {name: partial(seconds, act) for name, act in verbs.items()},
-            partial(seconds, lambda: _read(out)),
+            {name: partial(seconds, act) for name, act in actions.items()},
         )
 
 

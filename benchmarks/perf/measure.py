@@ -5,14 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import re
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-Name = TypeVar("Name", bound=Hashable)
 
 
 def apart(function: Callable[..., T], *arguments: object) -> T:
@@ -39,40 +38,40 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 @dataclass(frozen=True)
-class Rounds(Generic[Name]):
+class Rounds:
     """What several competitors needed, round by round.
 
     Attributes
     ----------
-    values : mapping of name to tuple of float
+    values : mapping of str to tuple of float
         One value per round for every competitor.
     """
 
-    values: Mapping[Name, tuple[float, ...]]
+    values: Mapping[str, tuple[float, ...]]
 
-    def median(self, name: Name) -> float:
+    def median(self, name: str) -> float:
         """Return the median of a competitor over the rounds."""
         return median(self.values[name])
 
-    def ratios(self, name: Name, reference: Name) -> tuple[float, ...]:
+    def ratios(self, name: str, reference: str) -> tuple[float, ...]:
         """Return the quotients of two competitors, round by round: slow changes of load cancel."""
         pairs = zip(self.values[name], self.values[reference], strict=True)
         return tuple(one / other for one, other in pairs)
 
-    def differences(self, name: Name, reference: Name) -> tuple[float, ...]:
+    def differences(self, name: str, reference: str) -> tuple[float, ...]:
         """Return the differences of two competitors, round by round."""
         pairs = zip(self.values[name], self.values[reference], strict=True)
         return tuple(one - other for one, other in pairs)
 
 
 def interleave(
-    competitors: Mapping[Name, Callable[[], float]], rounds: int, *, warm_up: bool = True
-) -> Rounds[Name]:
+    competitors: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
+) -> Rounds:
     """Let competitors take turns, each round starting with another one.
 
     Parameters
     ----------
-    competitors : mapping of name to callable
+    competitors : mapping of str to callable
         Each returns its own measurement.
     rounds : int
         How many count.
@@ -80,7 +79,7 @@ def interleave(
         Whether there is a first round that does not count.
     """
     names = list(competitors)
-    values: dict[Name, list[float]] = {name: [] for name in names}
+    values: dict[str, list[float]] = {name: [] for name in names}
     if warm_up:
         for name in names:
             competitors[name]()
