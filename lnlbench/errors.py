@@ -106,5 +106,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     listing = "Known: " + ", ".join(names) + "." if names else "None is known."
     close = get_close_matches(name, names)
     likeness = {match: SequenceMatcher(None, match, name).ratio() for match in close}
-    closest = [repr(match) for match in sorted(close) if likeness[match] == likeness[close[0]]]
-    return f"Did you mean {' or '.join(closest)}? {listing}" if closest else listing
+    closest = [match for match in sorted(close) if likeness[match] == likeness[close[0]]]
+    return f"{did_you_mean(closest)} {listing}" if closest else listing
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    """Return ``Did you mean 'x' or 'y'?``, for one name at least."""
+    return f"Did you mean {' or '.join(map(repr, names))}?"

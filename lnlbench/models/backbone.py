@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lnlbench.basics.seeding import derive_seed
-from lnlbench.errors import UsageError, WeightsError, suggest
+from lnlbench.errors import UsageError, WeightsError, did_you_mean, suggest
 from lnlbench.models.preprocessing import Preprocessing
 from lnlbench.models.text.text_side import TextSide
 from lnlbench.spec import BackboneSpec, Scalar, split_reference
@@ -263,5 +263,4 @@ def finish(
 def unknown_model(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a model that a library of hundreds does not have."""
     close = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(repr(match) for match in close)}?" if close else None
-    return UsageError(f"{kind} has no model '{name}'.", hint)
+    return UsageError(f"{kind} has no model '{name}'.", did_you_mean(close) if close else None)
